@@ -35,7 +35,7 @@ from tests.support.documented_sql import RUN_ID, auditor_queries  # noqa: E402
 
 RESULTS = Path(__file__).with_name("store-results.md")
 BATCH = 500
-_NUMBERS = itertools.count(10_000_000)  # of changes that leave no entry
+_NUMBERS = itertools.count(10_000_000)  # ids of changes without an entry
 ROWS_BAR, VERIFY_BAR, QUERY_BAR = 5_000, 50_000, 1.0
 
 
@@ -131,9 +131,10 @@ def measure_recording(report: Report, store: Store, load: Load) -> None:
     report.say()
     report.say(
         f"All {load.rows:,}: **{total:,.0f} inspections/s** in record(), one process writing"
-        f" ({total / ROWS_BAR:.1f} x the bar); {load.rows / wall:,.0f}/s with making up the data in"
-        f" the same process. Its own processor time is {processor / load.rows * 1e6:.0f} µs for an"
-        f" inspection; load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores meanwhile."
+        f" ({total / ROWS_BAR:.1f} x the bar); {load.rows / wall:,.0f}/s including the"
+        f" generation of data in the same process. Its own processor time is"
+        f" {processor / load.rows * 1e6:.0f} µs for an inspection; load average"
+        f" {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores meanwhile."
     )
 
 
@@ -147,7 +148,7 @@ def measure_audit_cost(report: Report, store: Store, load: Load) -> None:
         pace[name].append(20 * BATCH / seconds)
     with_it, without = (statistics.median(pace[name]) for name in ("with", "without"))
     report.say(
-        f"What the audit trail costs: {with_it:,.0f} inspections/s with it,"
+        f"Cost of the audit log: {with_it:,.0f} inspections/s with it,"
         f" {without:,.0f}/s without ({with_it / without:.2f} of the pace)."
     )
     report.say()
@@ -270,7 +271,7 @@ def main() -> None:
             " cores,"
             f" {platform.machine()}, Python {platform.python_version()}. A quarter of the images"
             " has a segmentation answer with two areas, every line two attributes; batches of"
-            f" {BATCH}. Medians; ratios against what the store is asked for."
+            f" {BATCH}. Medians; ratios to the required rates."
         )
         report.say()
         for url in urls:

@@ -1,4 +1,4 @@
-"""Ends a flow run that a command runs when it is cancelled on Prefect's page or through its API.
+"""Ends a command's flow run when that is cancelled on Prefect's page or through its API.
 
 Prefect's workers do that for the flow runs that they start, with SIGTERM.
 """
@@ -56,17 +56,17 @@ class _Cancellation:
         self.came = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let the flow be sent to a cluster's workers, with a hook that nothing calls there."""
+        """Make the flow picklable for a cluster's workers, which never call this hook."""
         return _Cancellation, ()
 
     def follow(self, _flow: Any, flow_run: Any, _state: Any) -> None:
-        """Send this process SIGTERM once the flow run is to be cancelled. A hook for its start."""
+        """Send this process SIGTERM once the flow run is cancelled. A hook for the flow's start."""
         self._flow_run = flow_run.id
         target = copy_context().run
         threading.Thread(target=target, args=(self._look,), name="cancel", daemon=True).start()
 
     def end(self) -> None:
-        """Stop following; let the page show that a flow run that was cancelled has ended."""
+        """Stop following, and report to Prefect that a cancelled flow run has ended."""
         self._over.set()
         if not self.came or self._flow_run is None:
             return

@@ -42,7 +42,9 @@ class AreaLimit(_Fields):
     model_config = ConfigDict(title="Limit")
 
     anomaly_type: str = Field(
-        title="Anomaly type", min_length=1, description="Its name; * for all that are not named."
+        title="Anomaly type",
+        min_length=1,
+        description="Name of the anomaly type; * for all others.",
     )
     largest_area: Fraction = Field(
         title="Largest area", description="Share of the image it may cover, 0 to 1."
@@ -129,7 +131,7 @@ class PolicyFields(_Fields):
 
     model_config = ConfigDict(title="Policy")
 
-    name: str = Field(default="", max_length=200, description="What people call this policy.")
+    name: str = Field(default="", max_length=200, description="Name of this policy.")
     default: VerdictRules = Field(
         title="Rules", description="Rules for all images whose class has none of its own."
     )
@@ -209,7 +211,7 @@ class HostOptions(_Fields):
     anomaly_maps: bool | None = Field(
         default=None,
         title="Lookout for Vision: heat maps",
-        description="Ask the embedded service for a heat map with each answer.",
+        description="Request a heat map with each answer of the embedded service.",
     )
     max_connections: int | None = Field(
         default=None,

@@ -39,7 +39,7 @@ def set_limit(client: SyncPrefectClient, project: str, runs: int | None = None) 
         return runs
     with suppress(ObjectNotFound):
         return client.read_global_concurrency_limit_by_name(name).limit
-    with suppress(ObjectAlreadyExists):  # another run was quicker
+    with suppress(ObjectAlreadyExists):  # another run created it first
         limit = GlobalConcurrencyLimitCreate(name=name, limit=RUNS_PER_MODEL)
         client.create_global_concurrency_limit(limit)
     return RUNS_PER_MODEL

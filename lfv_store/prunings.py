@@ -103,11 +103,11 @@ class Prunings:
         return None
 
     def compact(self) -> tuple[int, int] | None:
-        """Give the free space of an SQLite file back; its size before and after, in bytes.
+        """Return an SQLite file's free space to the disk, and its size before and after, in bytes.
 
-        None on PostgreSQL, which does so by itself. Others can read meanwhile, and who writes
-        waits. Raises StoreUnavailable while another writes, StoreError where the disk is too full
-        for a copy; the file is as it was then.
+        Returns None on PostgreSQL, which does this by itself. Others can read meanwhile; writers
+        wait. Raises StoreUnavailable while another process writes, StoreError if the disk has no
+        room for a copy; the file is then unchanged.
         """
         return self._database.compact()
 

@@ -119,7 +119,7 @@ class Reviews:
         """Undo the last review of an inspection, which must be by `reviewer`.
 
         The review before it counts again, else the policy's verdict. `signature` is the reviewer's
-        on taking it back.
+        signature of the undo.
 
         Raises:
             ReviewTaken: The last review is another person's, or was undone already.
@@ -285,7 +285,7 @@ class Reviews:
 def _check(new: NewReview) -> str:
     """Return the reviewer's name. Raises InvalidRecord."""
     if new.verdict not in VERDICTS:
-        raise InvalidRecord(f"a review says accept, reject or review, not {new.verdict!r}")
+        raise InvalidRecord(f"a review's verdict is accept, reject or review, not {new.verdict!r}")
     name = clean(new.reviewer).strip()
     if not name:
         raise InvalidRecord("a review needs the name of its reviewer")

@@ -44,7 +44,7 @@ def _revision(conn: Connection, name: str) -> str | None:
     if found is not None or (tables and not dialect_of(conn).many_writers):
         raise SchemaForeign(
             f"{name} holds another program's tables ({', '.join(sorted(tables)[:3])} ...):"
-            " name a database of its own"
+            " use a separate database"
         )
     return None
 

@@ -89,9 +89,9 @@ def list_(
 
     F1, precision and recall were measured in training. A model that is HOSTED or STARTING_HOSTING
     is billed where hosting costs money; `lfv stop` stops it. The approved version is the one that
-    runs take unless they name another. Options that a training was given, such as --miss-cost,
-    are listed where there are any. The message is cut after its first sentence; --json has all of
-    it, such as what training noticed about the images.
+    runs use unless they name another. Options of the training, such as --miss-cost, are listed.
+    Only the first sentence of the message is shown; --json has all of it, such as remarks on the
+    images.
     """
     from lfv.client.catalog import model_entries
     from lfv.run.embedded_service import api_endpoint
@@ -157,9 +157,9 @@ def approve(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Approve a model version: runs take it unless they name another.
+    """Approve a model version: runs use it unless they name another.
 
-    It has to be on record: a run inspected with it, or `lfv train` trained it. The approval is
+    It must be recorded: a run has used it, or `lfv train` has trained it. The approval is
     appended to the audit log; the next approval, or `lfv models withdraw`, ends it. Runs that have
     begun keep their version. With LFV_SIGNATURES, it is signed with the password.
     """
@@ -218,8 +218,8 @@ def withdraw(
 ) -> None:
     """Withdraw the approval of a project: runs take the newest version again.
 
-    The withdrawal is appended to the audit log; the approval stays on record. With LFV_SIGNATURES
-    it is signed: the password is asked for.
+    The withdrawal is appended to the audit log; the approval stays recorded. With LFV_SIGNATURES
+    it is signed: the password is required.
     """
     from lfv.run.approvals import sign_approval
 
@@ -330,13 +330,13 @@ def approvals(
 
 
 def _model(store: Store, project: str, version: str, host: str) -> Model:
-    """Return the model on record with this version. Raises WrongUsage if there is none."""
+    """Return the recorded model with this version. Raises WrongUsage if there is none."""
     from lfv.run.approvals import LATEST, find_model
 
     found = None if version == LATEST else find_model(store, project, version, host)
     if found is None:
         raise WrongUsage(
-            f"no run or training of {project} with version {version} is on record; inspect with it "
+            f"no run or training of {project} with version {version} is recorded; inspect with it "
             f"first: `lfv inspect SOURCE --project {project} --model-version {version}`"
         )
     return found

@@ -1,4 +1,4 @@
-"""`lfv watch`: start a deployment as soon as images come."""
+"""`lfv watch`: start a deployment as soon as images arrive."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def watch(
 ) -> None:
     """Start a deployment whenever images arrive in a folder or prefix, instead of by a schedule.
 
-    The runs inspect new images only. The results database knows which those are, so that
+    The runs inspect new images only. The results database records which those are, so that
     interrupted or concurrent watches miss nothing and inspect nothing twice. This command starts at
-    most one run at a time, and none for images that are known. It can only tell which are known
-    after the deployment has completed a run for this source, and if it uses the same results
-    database as the deployment's worker. Otherwise its first look counts all images, and the run
-    leaves out known ones.
+    most one run at a time, and none for known images. It recognises those only after the deployment
+    has completed a run for this source, and only if it uses the same results database as the
+    deployment's worker. Otherwise its first poll counts all images as new, and the run leaves out
+    known ones.
     """
     from lfv.cli.plant.running import use_running_plant
     from lfv.cli.prefect_api import require_configured
@@ -124,7 +124,7 @@ class _Watch:
         self._flow_run: UUID | None = None
 
     def look_safely(self) -> bool:
-        """Look; False if the source or Prefect's API does not answer, which is reported."""
+        """Poll; return False if the source or Prefect's API does not answer, which is reported."""
         import httpx
         from prefect.exceptions import PrefectHTTPStatusError
 
@@ -138,7 +138,7 @@ class _Watch:
         return True
 
     def look(self) -> None:
-        """Start the deployment if images have come and its last flow run is over."""
+        """Start the deployment if images have arrived and its last flow run is over."""
         came = self._arrivals.look()
         if not came or self._is_running():
             return
@@ -153,7 +153,7 @@ class _Watch:
         output.show(f"{images} to inspect: started flow run {self._flow_run}")
 
     def _known_objects(self, images: Mapping[str, ObjectStamp]) -> KnownObjects:
-        """Return which of these images are known, as far as this machine can tell."""
+        """Return which of these images are known, as far as this machine knows."""
         from lfv.run.new_images import RETRIES
         from lfv_store import KnownObjects, StoreError, open_store
 

@@ -32,9 +32,9 @@ from lfv.engine.types import TrainingImage
 Matrix = NDArray[np.float32]
 #: Channels for the pixel network; if there are more, it gets their principal components.
 PIXEL_CHANNELS = 128
-#: Images from which the principal components are learned,
+#: Images from which the principal components are learned.
 COMPONENT_IMAGES = 32
-#: and cells of each map of each of them.
+#: Cells of each map sampled from each of these images.
 COMPONENT_CELLS = 80
 #: Steps of the subspace iteration that finds principal components.
 _ITERATIONS = 6

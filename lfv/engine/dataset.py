@@ -267,8 +267,8 @@ def _measure(images: Sequence[TrainingImage]) -> tuple[int, int, list[str]]:
     if turned:
         warnings.append(
             f"{turned} of {count_of(len(images), 'image')} carry an EXIF orientation. "
-            "Pixels are taken as stored; make sure that every image, also at "
-            "inference, comes the same way."
+            "Pixels are used as stored; make sure that all images, also at "
+            "inference, have the same orientation."
         )
     return *next(iter(sizes)), warnings
 
@@ -287,7 +287,9 @@ def _anomaly_types(images: Sequence[TrainingImage]) -> tuple[tuple[str, str], ..
             if not is_background(name):
                 found.setdefault(name, color)
     if len(found) > MAX_TYPES:
-        raise TrainingError(f"There are {len(found)} anomaly types; the most is {MAX_TYPES}.")
+        raise TrainingError(
+            f"There are {len(found)} anomaly types; at most {MAX_TYPES} are allowed."
+        )
     # Masks of public sets are white for every type, but each type needs its own colour.
     taken: set[str] = set()
     for name, color in found.items():

@@ -229,9 +229,9 @@ def _level(
 def _surroundings(graph: GraphBuilder, colours: str, spec: FeatureSpec, level: int) -> list[str]:
     """Return how each position differs from its surroundings, per colour and radius.
 
-    Of the four pairs of opposite neighbours: the highest of their lower ones and the lowest of
-    their higher ones (an opening and a closing by lines: positive where something lies on both
-    sides), and the mean of all.
+    Of the four pairs of opposite neighbours: the maximum of the pairs' minima and the minimum of
+    their maxima (an opening and a closing by lines: positive where something lies on both sides),
+    and the mean of all.
     """
     height, width = spec.height >> level, spec.width >> level
     found = []

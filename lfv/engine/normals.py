@@ -35,7 +35,7 @@ from lfv.engine.patches import fit_patches
 from lfv.engine.positional import SUMS, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
 
-#: With more folds, held-out images seem less unusual merely for lack of training images.
+#: Many, because with few folds, held-out images seem unusual merely for lack of training images.
 FOLDS = 15
 #: Shares of the experts on the backbone's maps in the score. The contrast of regions finds defects
 #: on images that differ from each other as a whole, and misses small ones on regular patterns.

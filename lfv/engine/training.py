@@ -75,7 +75,7 @@ def train(
         The model's figures and its verdicts on images that it was not trained on.
 
     Raises:
-        TrainingError: If the data cannot be trained on, or torch is wanted and not installed; the
+        TrainingError: If the data cannot be trained on, or torch is needed and not installed; the
             message is for the user.
         OnnxRejected: If a user's ONNX file cannot be used.
     """
@@ -299,5 +299,5 @@ def _extrapolation_warnings(data: Dataset, options: TrainingOptions) -> Iterator
     if not data.truth.any() and not is_enough_for_rank(count, rate):
         yield (
             f"The limit for a false-alarm rate of {rate:.1%} is extrapolated from {count} normal "
-            f"images: train with {images_for_rank(rate)} or more to have it counted."
+            f"images: train with {images_for_rank(rate)} or more to measure it."
         )

@@ -70,7 +70,7 @@ def write_run_report(report: RunReport, folder: Path, linker: Linker | None = No
     """Write ``report.html`` into `folder`, and return its path.
 
     Of the accepted images the first `MOST_ACCEPTED` are shown, of all others those that are given.
-    The page holds their thumbnails, but for those that `linker` finds in files.
+    The page embeds their thumbnails, except those that `linker` finds in files.
     The file is complete whenever it exists. Raises OSError when it cannot be written.
     """
     report = replace(report, accepted=report.accepted[:MOST_ACCEPTED])

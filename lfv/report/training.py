@@ -203,8 +203,8 @@ def _reading_help(report: TrainingReport) -> str:
     limit = f"An image is called anomalous from a probability of {report.threshold:.2f}."
     if not report.anomalous:
         return (
-            "The model has seen no anomalous image. Its confidence says how far an image is from "
-            "the normal ones, measured in how much those differ from each other; how often it is "
+            "The model has seen no anomalous image. Its confidence is how far an image is from "
+            "the normal ones, relative to their differences from each other. How often it is "
             "right is unknown until anomalous images are tested. The figures above show how often "
             f"normal images that it had not seen were called anomalous. {limit}"
         )

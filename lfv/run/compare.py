@@ -59,7 +59,7 @@ class Comparison:
 def compare_versions(store: Store, reader: SourceReader, first: Model, second: Model) -> Comparison:
     """Compare two models on all images that both have judged.
 
-    Images of the trainings that are on record do not count.
+    Images of recorded trainings do not count.
     """
     learned: set[str] = set()
     unread = ""

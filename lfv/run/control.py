@@ -57,7 +57,7 @@ def watch_runs(watcher: Watcher) -> Iterator[None]:
 
 
 def announce_run() -> None:
-    """Tell the watcher that a run is about to be recorded."""
+    """Report to the watcher that a run is about to be recorded."""
     if (watcher := _watcher.get()) is not None:
         watcher(Progress("record"))
 
@@ -100,7 +100,7 @@ class RunControl:
         with self._lock:
             if self.ending is None:
                 self.ending, self.message = ending, message
-            # The last first: what this process does ends before others are told in SQL.
+            # The last first, so that this process ends its work before it informs others in SQL.
             listeners = self._on_end[::-1]
         self.stop.set()
         for listener in listeners:

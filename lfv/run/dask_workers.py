@@ -105,13 +105,13 @@ def feed_of(run: ActiveRun, live_workers: Callable[[], int]) -> Feed:
 
 @contextmanager
 def call_off_workers_on_end(run: ActiveRun) -> Iterator[None]:
-    """Let the workers know when the run ends early in this block."""
+    """Inform the workers if the run ends early in this block."""
 
     def call_off() -> None:
         try:
             run.store.with_patience(0).leases.call_off(run.run_id)
         except StoreError as error:
-            logger.warning("the workers are not told yet that the run ends: %s", error)
+            logger.warning("the workers are not informed yet that the run ends: %s", error)
 
     with run.control.on_end(call_off):
         yield

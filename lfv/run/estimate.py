@@ -24,9 +24,9 @@ from lfv_store import Model, Store
 
 #: How many images of a source are read; the others are only counted.
 SAMPLE = 200
-#: Images per second for which one machine is enough. One process uses up two cores at 579, measured
-#: with small images and nothing else at work (`fast` in benchmarks/detection-results.json); half of
-#: that leaves room for larger images, Prefect and the database.
+#: Images per second for which one machine is enough. One process saturates two cores at 579,
+#: measured with small images and no other load (`fast` in benchmarks/detection-results.json); half
+#: of that leaves room for larger images, Prefect and the database.
 MACHINE_IMAGES_PER_SECOND = 290
 _CHECKS_AT_A_TIME = 8
 _UNITS_SHOWN = (1, 2, 4, 8)

@@ -28,7 +28,10 @@ def rejects_markdown(images: Sequence[ReportImage], total: int) -> str | None:
     pictures = make_thumbnails(shown)
     lines = [f"# {total} rejected", ""]
     if total > len(shown):
-        lines += [f"The first {len(shown)} of them; the report and the database have all.", ""]
+        lines += [
+            f"The first {len(shown)} of them; the report and the database have all of them.",
+            "",
+        ]
     for image in shown:
         lines += [f"## Line {image.line_number}: `{_inline(image.source_ref)}`", ""]
         picture = pictures.get(image.line_number)

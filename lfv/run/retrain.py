@@ -49,7 +49,7 @@ class NextImages:
     """What the next version of a model will learn from, before its manifest is written.
 
     `trained` is the number of training images of its last training, None if it was trained
-    elsewhere or the number is not on record. `accepted` and `rejected` are reviewed images, `drawn`
+    elsewhere or the number is not recorded. `accepted` and `rejected` are reviewed images, `drawn`
     those of them with a mask that a person drew.
     """
 

@@ -108,8 +108,8 @@ def train_project(
             record_training(store, reader, settings.host, model, source, test, trained_by, names)
         except (StoreError, LfvError) as error:
             # The model exists nevertheless.
-            logger.error("the training is not on record: %s", error)
-            progress(f"the training is not on record: {error}")
+            logger.error("the training is not recorded: %s", error)
+            progress(f"the training is not recorded: {error}")
         return model
 
 

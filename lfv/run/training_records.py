@@ -28,7 +28,7 @@ def copy_training_record(store: Store, model_id: int, key: ModelKey, training: s
             store.trainings.record(
                 NewTraining(**{**known, "model_id": model_id, "remarks": remarks})
             )
-            logger.info("%s is %s, whose training is on record", key.model_version, training)
+            logger.info("%s is %s, whose training is recorded", key.model_version, training)
             return
 
 

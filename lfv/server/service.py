@@ -127,8 +127,8 @@ def _page_name(scope: Scope) -> str:
 def _signals_end(server: uvicorn.Server) -> Iterator[None]:
     """Let SIGINT and SIGTERM end the server, and leave the process alive to clean up.
 
-    When it stops, Uvicorn raises the caught signals again for the previous handler. That is then
-    the server's, not the default one, which ends the process.
+    When it stops, Uvicorn raises the caught signals again for the previous handler. Here that is
+    the server's own, because the default one would end the process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -34,7 +34,7 @@ _MAX_ROWS = 2**62
 class RecordedRows:
     """The rows that an entry records for its change in one table.
 
-    `marks` has a checksum of each row, which tells where a difference begins.
+    `marks` has a checksum of each row, which shows where a difference begins.
     """
 
     seq: int

@@ -81,7 +81,7 @@ class RowsDigest:
 
 
 def lines_marks(lines: Iterable[bytes]) -> str:
-    """Return each row's CRC-32 in base64: not a proof, but it tells which row differs."""
+    """Return each row's CRC-32 in base64: not a proof, but it shows which row differs."""
     crcs = [crc32(line) for line in lines]
     return b64encode(struct.pack(f">{len(crcs)}I", *crcs)).decode()
 

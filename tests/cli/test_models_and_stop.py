@@ -91,7 +91,7 @@ def test_a_version_is_approved_and_the_approval_withdrawn(
 ) -> None:
     lease(store)
     unknown = lfv("models", "approve", "parts", "7", "--reason", "better")
-    assert (unknown.status, "version 7 is on record" in unknown.err) == (2, True)
+    assert (unknown.status, "version 7 is recorded" in unknown.err) == (2, True)
     outcome = lfv("models", "approve", "parts", "1", "--reason", "better", "--by", "Ana")
     assert outcome.out == (
         "version 1 of parts is approved by Ana: runs take it unless they name another\n"

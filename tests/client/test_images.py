@@ -132,7 +132,7 @@ def test_exif_orientation_of_a_png() -> None:
         b"garbage that is no TIFF at all",
     ],
 )
-def test_odd_exif_is_no_reason_to_refuse(tiff: bytes) -> None:
+def test_odd_exif_is_not_refused(tiff: bytes) -> None:
     assert exif_orientation(tiff) is None
     data = with_segment(encoded("JPEG"), 0xE1, b"Exif\x00\x00" + tiff)
     assert check_image(data)
@@ -264,7 +264,7 @@ def test_bytes_lost_in_the_middle_of_a_jpeg(lost: int) -> None:
         check_image(whole[:at] + whole[at + lost :])
 
 
-def test_fill_before_the_end_marker_is_no_damage(jpeg: bytes) -> None:
+def test_fill_before_the_end_marker_is_not_damage(jpeg: bytes) -> None:
     """Some cameras pad their files."""
     assert check_image(jpeg[:-2] + b"\x00" * 100 + jpeg[-2:]).width == 80
     with pytest.raises(errors.ImageDamaged, match="extraneous"):
@@ -305,7 +305,7 @@ def test_several_pictures_in_one_jpeg() -> None:
     ],
 )
 def test_the_gain_map_of_a_phone_is_not_another_picture(mark: bytes) -> None:
-    """Ultra HDR: the second picture only says how bright a screen may show the first."""
+    """Ultra HDR: the second picture only sets how bright a screen may show the first."""
     assert check_image(mpo(mark)).width == 64
 
 

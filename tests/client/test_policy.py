@@ -245,7 +245,7 @@ def test_close_figures_are_told_apart() -> None:
         (0.9, 0.12345, "Anomalous with confidence 90%, at least 12.3%."),
     ],
 )
-def test_percentages_have_no_more_digits_than_tell_them_apart(
+def test_percentages_have_no_more_digits_than_distinguish_them(
     confidence: float, limit: float, text: str
 ) -> None:
     policy = Policy.from_confidence(limit)
@@ -356,7 +356,7 @@ def severity(found: Verdict) -> int:
 
 @QUICK
 @given(POLICIES, st.booleans(), FRACTION, AREAS)
-def test_total_deterministic_and_never_without_reasons(
+def test_every_answer_has_one_verdict_and_its_reasons(
     rules: Policy, is_anomalous: bool, confidence: float, areas: dict[str, float] | None
 ) -> None:
     result = made(is_anomalous, confidence, areas)

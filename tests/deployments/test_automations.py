@@ -1,4 +1,4 @@
-"""Automations on a real Prefect server, with a webhook and a mail server that receive."""
+"""Automations on a real Prefect server, with a webhook and a mail server as receivers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.receivers import Anywhere, Mailbox, Webhook, anywhere, mailbo
 from tests.support.waiting import wait_until
 
 LFV = Path(sys.executable).with_name("lfv")
-#: The least: 36 seconds, in which most tests of this module are done.
+#: The minimum, 36 seconds, within which most tests of this module end.
 SILENT_HOURS = "0.01"
 SLACK, TEAMS = "hooks.slack.com", "prod-01.westeurope.logic.azure.com"
 _NOTICES = ["reject rate high", "run failed", "model left running", "budget reached"]

@@ -58,7 +58,7 @@ def darkness(pixels: NDArray[np.uint8], *, normalized: bool) -> NDArray[np.float
 
 
 def save(model: onnx.ModelProto, folder: Path, metadata: dict[str, Any] | None) -> Path:
-    """As the exporter does, below weights/onnx."""
+    """Write the files as the exporter does, below weights/onnx."""
     file = folder / "weights" / "onnx" / "model.onnx"
     file.parent.mkdir(parents=True)
     onnx.save(model, file)
@@ -68,7 +68,7 @@ def save(model: onnx.ModelProto, folder: Path, metadata: dict[str, Any] | None) 
 
 
 def version_0(folder: Path, steps: list[dict[str, Any]], *, maps: int = 1) -> Path:
-    """0.7: one size, no transform in the graph, and all outputs but the first have numbers."""
+    """0.7: one size, no transform in the graph, outputs but the first named by numbers."""
     side = PART if CROP in steps else WHOLE
     shape = (FLOAT, [1, 1, side, side])
     nodes = network("input", "output", "1234")
@@ -132,14 +132,14 @@ def transforming(names: dict[str, str], *, crop: bool) -> tuple[list[NodeProto],
 
 
 def renamed(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The input is called as anomalib calls it."""
+    """The input has anomalib's name for it."""
     model.graph.input[0].name = "input"
     model.opset_import[0].version = opset
     return model
 
 
 def version_1(folder: Path, *, crop: bool = True) -> Path:
-    """1.2: a map called output, then numbers; thresholds beside it."""
+    """1.2: a map named output, others named by numbers; a file of thresholds."""
     nodes, weights = transforming({"map": "output", "score": "2345"}, crop=crop)
     outputs = {"output": (FLOAT, ["batch_size", 1, None, None]), "2345": (FLOAT, [None])}
     model = onnx_models.model(nodes, outputs, weights, shape=["batch_size", 3, "height", "weight"])
@@ -148,7 +148,7 @@ def version_1(folder: Path, *, crop: bool = True) -> Path:
 
 
 def version_2(folder: Path, *, crop: bool) -> Path:
-    """2.3: four outputs with names, no file beside it."""
+    """2.3: four outputs with names, and no other file."""
     nodes, weights = transforming({"map": "anomaly_map", "score": "pred_score"}, crop=crop)
     weights["half"] = np.array(0.5, np.float32)
     nodes += [
@@ -192,7 +192,7 @@ def test_version_0_crops_outside_of_the_graph(tmp_path: Path) -> None:
     check(version_0(tmp_path, [RESIZE, CROP, NORMALIZE, TO_TENSOR]), crop=True)
 
 
-def test_version_0_with_maps_that_make_up_the_first(tmp_path: Path) -> None:
+def test_version_0_with_several_maps(tmp_path: Path) -> None:
     path = version_0(tmp_path, [RESIZE, TO_FLOAT, TO_TENSOR], maps=3)
     check(path, crop=False, normalized=False)
 
@@ -208,7 +208,7 @@ def test_version_2_names_its_outputs(tmp_path: Path, crop: bool) -> None:
 
 
 def test_what_was_read_can_be_read_again(tmp_path: Path) -> None:
-    """The service keeps the file that it made, and calibrates from that."""
+    """The service keeps the file that it wrote, and calibrates from that."""
     body = read_export(version_1(tmp_path), 1 << 20)
     (tmp_path / "kept.onnx").write_bytes(body)
     assert read_export(tmp_path / "kept.onnx", 1 << 20) == body

@@ -155,7 +155,7 @@ def test_cells_have_the_share_of_each_type(mask: Image.Image, tmp_path: Path) ->
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
 def test_black_on_white_without_a_colour_map(mode: str) -> None:
-    """Ground surrounds an anomaly, so what has the edge is the background."""
+    """The background surrounds the anomalies, so it is what touches the edge."""
     image = Image.new("L", (40, 30), 255)
     image.paste(0, (30, 10, 40, 25))  # it reaches the edge
     given = encoded(image.convert(mode))

@@ -183,7 +183,7 @@ def test_copies_share_a_group_however_many_there_are() -> None:
     images = [*(image for image in normal for _ in range(3)), *others]
     labels = np.arange(48) >= 24
     found = repeats(images, labels)
-    # The normal parts are so much alike that they are what a normal part looks like.
+    # Normal parts this similar show what normal looks like; they are not repeated shots.
     assert found.groups.tolist() == [*np.repeat(range(0, 24, 3), 3).tolist(), *range(24, 48)]
     assert found.alike == 0
 
@@ -298,7 +298,7 @@ def test_the_pixel_network_learns_shares() -> None:
     assert np.abs(found - share).max() < 0.12
 
 
-def test_types_are_favoured_as_far_as_the_highest_overlap_asks_for() -> None:
+def test_a_type_is_favoured_up_to_its_highest_overlap() -> None:
     shares = np.zeros((3, 1, 10), np.float16)
     shares[1, 0, :4], shares[2, 0, 4:8], shares[0, 0, 8:] = 1, 1, 1
     logits = np.full((3, 1, 10), -5, np.float32)
@@ -346,11 +346,11 @@ def test_outlines_are_drawn_as_bilinear_scaling_draws_them(
     ]
     found = classes_at(logits, size)
     assert found.shape == (size[1], size[0])
-    # Where two classes are as likely as each other, rounding decides.
+    # Where two classes are equally likely, rounding decides.
     assert np.mean(found == np.argmax(large, axis=0)) > 0.9999
 
 
-def test_experts_are_trusted_by_what_they_are_worth_alone() -> None:
+def test_experts_are_weighted_by_their_own_merit() -> None:
     random = np.random.default_rng(5)
     truth = np.arange(40) % 2 == 0
     good = np.where(truth, 1.0, -1.0) + random.normal(0, 0.5, 40)

@@ -56,7 +56,7 @@ def test_a_stored_memory_gives_the_same_scores() -> None:
 
 
 def test_a_patch_in_an_unusual_place_is_far() -> None:
-    """Two halves of different brightness, and then the other way round: no patch is new."""
+    """Two halves of different brightness, then swapped: no patch is new."""
     left = maps(0)
     for one in left:
         one[:, :, : one.shape[2] // 2] += 2

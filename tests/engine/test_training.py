@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 Make = Callable[..., list[TrainingImage]]
 KINDS = ("scratch", "stain", "scratch stain")
-#: Half of the time, where the pretrained backbone is not what a test is about.
+#: For tests that are not about the pretrained backbone: takes half of the time.
 PLAIN = TrainingOptions(pretrained=False)
 
 

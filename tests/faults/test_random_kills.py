@@ -141,7 +141,7 @@ class Campaign:
         for _ in range(kills):
             run = scene.resume() if begun else self._begin(scene)
             if not self._await_moment(scene, run):
-                break  # it was done before its moment came
+                break  # it ended before its random moment
             self._kill_one(scene, run)
             begun = bool(scene.store.runs.list())
         (scene.resume() if begun else self._begin(scene)).finish()

@@ -152,7 +152,7 @@ def test_a_manifest_that_changed_is_not_resumed(
 
 
 def _come_during_the_check(monkeypatch: pytest.MonkeyPatch, come: Callable[[], object]) -> None:
-    """Have `come` called once, after the first four lines are checked."""
+    """Call `come` once, after the first four lines are checked."""
     monkeypatch.setattr("flows.plan.CHECKED_TOGETHER", 4)
     left = [come]
 
@@ -186,7 +186,7 @@ def test_images_may_come_to_a_folder_while_it_is_read(
     images: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record has the SHA-256 of the listing that was inspected."""
-    (images / "z").mkdir()  # is listed when what comes before it has been checked
+    (images / "z").mkdir()  # listed after earlier images have been checked
     _come_during_the_check(monkeypatch, lambda: make_pictures(images / "z", 2, first=9000))
     summary = inspect_images(source=str(images), project="parts")
     assert summary.counts.total == 12 + 2
@@ -245,7 +245,7 @@ def test_a_model_s_dimensions_are_learned_and_others_refused_before_it_is_starte
     assert len(endpoint.calls("StartModel")) == 1
 
 
-def test_a_model_stopped_under_the_run_is_started_again(
+def test_a_model_stopped_during_the_run_is_started_again(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     endpoint.script(fail={"DetectAnomalies": ["ConflictException"]})

@@ -140,7 +140,7 @@ def test_a_run_on_sagemaker_is_resumed_there(
     with pytest.raises(LimitReached):
         inspect_images(source=str(images), project="parts", max_hosted_minutes=0.01)
     endpoint.script(detect_seconds=0)
-    monkeypatch.setenv("LFV_HOST", "lookoutvision")  # the run knows where it belongs
+    monkeypatch.setenv("LFV_HOST", "lookoutvision")  # the run has stored its host
     summary = resume_inspection(store.runs.list()[0].run_id, max_hosted_minutes=5)
     assert summary.counts.inspected == 12
     assert endpoint.leftovers == []
@@ -165,7 +165,7 @@ def test_a_version_that_cannot_be_hosted_is_refused_first(
     assert endpoint.calls("StartModel") == []
 
 
-# -- what nobody uses any more --
+# -- unused resources --
 
 
 def leave_an_endpoint(endpoint: Endpoint) -> None:

@@ -33,7 +33,7 @@ def test_new_and_changed_images_are_listed_until_handled(tmp_path: Path) -> None
 
 
 def test_what_a_run_would_inspect_is_noticed(tmp_path: Path) -> None:
-    """Behind a link to a folder, and beside what cannot be read; a folder is not an image."""
+    """Images behind a link to a folder and next to an unreadable file; a folder is not an image."""
     lot = tmp_path / "lot"
     make_pictures(tmp_path / "mounted", 1)
     (lot / "folder.png").mkdir(parents=True)

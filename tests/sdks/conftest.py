@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """An environment with nothing of this machine's AWS configuration in it."""
+    """An environment without this machine's AWS configuration."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHON"))}
     return {
         **kept,

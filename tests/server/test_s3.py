@@ -111,7 +111,7 @@ def test_missing_objects_in_s3(s3: Any, s3_service: Service, bucket: str, why: s
 
 
 class BrokenS3(BaseHTTPRequestHandler):
-    """Promises more than it sends."""
+    """Announces more bytes than it sends."""
 
     def do_GET(self) -> None:
         self.send_response(200)

@@ -104,7 +104,7 @@ def test_unit_that_hangs_is_replaced(start: Callable[..., Service]) -> None:
 
 
 def test_images_that_take_too_long_leave_the_model_hosted(start: Callable[..., Service]) -> None:
-    """They are not the model's fault, however many follow each other."""
+    """They are not the model's fault, even if many follow each other."""
     service = start(serving={**FAST, "answer_timeout": stretched(1.0), "restarts": 1})
     client = service.client()
     make_model(client, service, "p")

@@ -124,7 +124,7 @@ def test_another_programs_migrations_are_recognised(
                 conn.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
                 conn.exec_driver_sql("INSERT INTO alembic_version VALUES ('b1c2')")
             database.close()
-            with pytest.raises(SchemaForeign, match="name a database of its own"):
+            with pytest.raises(SchemaForeign, match="use a separate database"):
                 open_store(url, migrate=True)
 
 

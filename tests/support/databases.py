@@ -79,8 +79,8 @@ class PostgresServer:
     def borrowed(self) -> Iterator[str]:
         """The URL of a database with our tables and no rows, for one test at a time.
 
-        Emptied and lent again afterwards, which is ten times faster than a new one; a database
-        whose tables a test has changed, or to which a process of it still writes, is not.
+        It is emptied and reused afterwards, ten times faster than a new one, unless a test has
+        changed its tables or one of its processes still writes to it.
         """
         if not self._idle:
             self._idle.append(self._lent.enter_context(self.database()))
@@ -112,7 +112,7 @@ class PostgresServer:
             return revision == (HEAD,)
 
     def _migrated_template(self) -> str:
-        """A database with our tables, made once: copying it takes a tenth of migrating."""
+        """A database with our tables, made once: copying it is ten times faster than migrating."""
         with self._making:  # it cannot be copied while another thread migrates it
             if self._template is None:
                 name = f"lfv_test_template_{uuid4().hex}"

@@ -77,7 +77,7 @@ class PrefectApi:
         return str(self.call(f"deployments/{deployment}/create_flow_run", body)["id"])
 
     def cancel(self, flow_run: str) -> None:
-        """Cancel a flow run like its page."""
+        """Cancel a flow run as its page does."""
         self.call(f"flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
 
     def artifacts(self, flow_run: str) -> set[str]:

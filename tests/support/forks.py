@@ -1,6 +1,6 @@
 """Processes that are forked from one which has imported what they need.
 
-Imports are most of the time of a short process, and the suite starts hundreds. Forks replace them
+Imports take most of the time of a short process, and the suite starts hundreds. Forks replace them
 unless the start itself is tested. Runs as
 ``python -m tests.support.forks MODULE...``, imports these and forks a process for every message on
 its standard input, a Unix socket: a call as JSON, and with it descriptors for the process's input,
@@ -73,7 +73,7 @@ class Forked:
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send it SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def _keep(call: Call, stdin: int, stdout: int, stderr: int, status: int) -> None:
-    """In the fork: fork again, wait for that one, report its end. Returns in the latter."""
+    """In the fork: fork again, wait for that process and report its end. Never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:

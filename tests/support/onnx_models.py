@@ -133,7 +133,7 @@ def nested(depth: int) -> ModelProto:
 
 
 def swelling() -> ModelProto:
-    """A few nodes that ask for 150 GiB."""
+    """A few nodes that need 150 GiB."""
     return model(
         [
             helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=1),

@@ -34,8 +34,9 @@ _QUIET = {
 
 
 def with_tables(folder: Path, name: str = "prefect.db") -> Path:
-    """A folder for PREFECT_HOME, with a database that has its tables. Creating them takes Prefect
-    seven seconds of CPU time, so they are created once and copied.
+    """A folder for PREFECT_HOME, with a database that has its tables.
+
+    Creating them takes Prefect seven seconds of CPU time, so they are created once and copied.
     """
     folder.mkdir(parents=True, exist_ok=True)
     places = (parent for parent in folder.parents if parent.name.startswith("pytest-of-"))

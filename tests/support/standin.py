@@ -9,16 +9,16 @@ A script is a JSON object; each member replaces the one set before:
     start_seconds, stop_seconds   how long STARTING_HOSTING and STOPPING_HOSTING last
     detect_seconds                how long an answer takes
     slow_after, slow_seconds      after so many more answers each takes so long instead, so that a
-                                  fault has time to come about; slow_after null: never
-    fail                          {operation: [answer, ...]}: the next calls of the operation get
+    fault has time to happen; slow_after null: never fail                          {operation:
+    [answer, ...]}: the next calls of the operation get
                                   these instead, in order: an error's name, "hang" (no answer,
                                   nothing done), "lost" (done, but the answer never arrives),
                                   "late" (no answer, done once the script says "release"),
                                   "overtaken" (somebody else hosts the model just before the call)
-    hang_seconds                  see there
-    release                       true: what is late happens now
+    hang_seconds                  how long "hang" lasts
+    release                       true: "late" calls take effect now
     hosted                        true: somebody else has hosted the model
-    become                        the status that the model has from now on, whoever sees to that
+    become                        the model's status from now on, whatever set it
 """
 
 from __future__ import annotations

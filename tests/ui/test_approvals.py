@@ -64,7 +64,7 @@ def test_a_version_is_approved_with_the_comparison_that_was_shown(
     assert place.store.audit.verify().ok
 
 
-def test_approvals_are_signed_where_signatures_are_asked_for(place: Scene) -> None:
+def test_approvals_are_signed_if_signatures_are_required(place: Scene) -> None:
     place.user("ana", "engineer")
     address = f"/models/{place.model_id}"
     with served(place, signatures=True) as ana:

@@ -51,7 +51,7 @@ def test_reviews_correct_the_last_training(place: Scene, mara: Browser) -> None:
     trained_on(place, {1: 0, 2: 0, 4: 1})
     numbers = place.parts()
     place.store.reviews.record(NewReview(numbers[1], "reject", "ben"))  # line 2 was labelled normal
-    place.store.reviews.record(NewReview(numbers[3], "reject", "ben"))  # line 4 was labelled anomaly
+    place.store.reviews.record(NewReview(numbers[3], "reject", "ben"))  # line 4: anomaly
     place.store.reviews.record(NewReview(numbers[5], "accept", "ben"))  # line 6 is new
     place.store.reviews.record(NewReview(numbers[6], "review", "ben"))  # unsure
     page = mara.client.post(

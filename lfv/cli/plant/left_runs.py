@@ -87,9 +87,9 @@ def cancel_runs(api: ServerApi, pool: str, message: str) -> None:
 def end_runs(api: ServerApi, pool: str, message: str) -> None:
     """End the flow runs that `cancel_runs` left, after their worker has ended.
 
-    They could not report their end. The results database will have them as crashed, so Prefect has
-    too. Errors of the server are only logged, because the next start of the worker ends remaining
-    runs.
+    They could not report their end. The results database records them as crashed, and so does
+    Prefect. Errors of the server are only logged, because the next start of the worker ends
+    remaining runs.
     """
     try:
         wanted = {str(run["id"]) for run in holding_runs(api, pool)}

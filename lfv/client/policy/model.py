@@ -2,8 +2,8 @@
 
 The rules are the three of the Lookout for Vision developer guide ("Determining if an image is
 anomalous"): a limit for the classification's confidence, a limit for the area that each anomaly
-type may cover, and a limit for the number of anomaly types. On top of them comes a review band
-for answers too unsure to trust either way. docs/policies.md explains how to write a policy.
+type may cover, and a limit for the number of anomaly types. A review band is added for answers that
+are too unsure. docs/policies.md explains how to write a policy.
 
     reject     a rule fires (with `combine: all`, every given rule)
     review     no rejection, but an answer that is unsure, at odds with itself, or lacks figures

@@ -3,5 +3,5 @@
 hold            a run's lease, from the start of the model to its release
 guard           a process that releases the lease if the run dies (guard_client: its pipe)
 release         releases a lease and stops the model
-sweep           stops what runs, guards and machines left up
+sweep           stops models that runs, guards and lost machines left up
 """

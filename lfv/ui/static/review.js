@@ -57,7 +57,7 @@ async function persistently(address, fields) {
     } catch (error) {
       if (error.status === 401) await logIn();
       else if (!error.status || error.status === 503) {
-        byId("sending").textContent = "the server is away, trying again";
+        byId("sending").textContent = "the server is unavailable; trying again";
         await pause(Math.min(5000, 300 * 2 ** Math.min(tries, 5)));
       } else throw error;
     }

@@ -1,4 +1,4 @@
-"""Approving a model version, and withdrawing that."""
+"""Approves a model version, and withdraws approvals."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def signed_approval(
     reason: str,
     comparison: Mapping[str, Any] | None,
 ) -> dict[str, Any] | None:
-    """Return the signature of an approval, or without a version of a withdrawal; None without one.
+    """Return the signature of an approval, or of a withdrawal if there is no version, or None.
 
     Raises:
         Refused: The password is wrong.
@@ -108,7 +108,7 @@ def _comparison(call: Call, model: Model) -> dict[str, Any] | None:
 def _reason(call: Call) -> str:
     reason = call.form.get("reason", "").strip()
     if not reason:
-        raise Refused("Say why: the reason is kept with the decision.")
+        raise Refused("Give a reason: it is kept with the decision.")
     if len(reason) > _LONGEST_REASON:
         raise Refused(f"A reason has {_LONGEST_REASON} characters at most.")
     return reason

@@ -156,8 +156,9 @@ def _describe_default(store: Store, model: Model) -> str:
     approved = store.approvals.current(model.key.project_name, host=model.key.host)
     if approved is None:
         return (
-            "No version is approved, so scheduled and other runs that name none take it from their "
-            f"next start on. To keep them with version {model.key.model_version}, approve that."
+            "No version is approved, so runs that name none, such as scheduled ones, use it from "
+            f"their next start on. To keep them on version {model.key.model_version}, approve that "
+            "version."
         )
     return f"Runs take version {approved.model_version} until another is approved."
 
@@ -275,7 +276,7 @@ def _measured_on(training: Training) -> str:
         return f"on {_format_counts(test['images'], 'test image')}"
     if isinstance(trained, Mapping) and "images" in trained:
         return f"on images taken from the {_format_counts(trained['images'], 'training image')}"
-    return "on images whose number is not on record"
+    return "on images whose number is not recorded"
 
 
 def _format_counts(number: Any, noun: str) -> str:

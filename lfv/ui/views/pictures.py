@@ -83,7 +83,7 @@ def marks_address(detection: int, width: int, height: int, *, small: bool) -> st
 
 
 def _response(request: Request, picture: Picture, tag: str) -> Response:
-    """Return a picture, or that the browser's copy is still right; `tag` names its content."""
+    """Return a picture, or 304 if the browser's copy is current; `tag` identifies its content."""
     headers = {**KEPT, "etag": f'"{tag}"', "content-disposition": "inline"}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)

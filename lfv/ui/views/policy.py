@@ -97,7 +97,7 @@ def apply(call: Call) -> Response:
     store, run, settings = call.ui.store, _run(call), call.ui.settings
     reason = call.form.get("reason", "").strip()
     if not reason:
-        raise Refused("Say why the run is decided on again: the reason is kept with the decision.")
+        raise Refused("Give a reason for this decision: it is kept with the decision.")
     policy = Policy.parse(call.form.get("text", ""))
     if name := _name(call):
         policy = policy.model_copy(update={"name": name})

@@ -1,4 +1,4 @@
-"""Views, which release 0.1.0 made here; schema.upgrade() makes them now, from lfv_store/views/."""
+"""Views: release 0.1.0 created them here; now schema.upgrade() does, from lfv_store/views/."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing: views are made after the last revision."""
+    """Do nothing, because views are created after the last revision."""

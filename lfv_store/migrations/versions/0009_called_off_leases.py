@@ -1,4 +1,4 @@
-"""A run's word to the processes that work for it: its lease is called off."""
+"""A lease can be called off, which ends the work of a run's other processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column; the leases that there are go on."""
+    """Add the column; existing leases stay in force."""
     op.add_column(
         "lease_heartbeats",
         sa.Column("called_off", sa.Boolean(), nullable=False, server_default=sa.false()),

@@ -1,4 +1,4 @@
-"""Which version of a project runs take unless they name one."""
+"""Approvals: the version that runs of a project use unless they name one."""
 
 from __future__ import annotations
 

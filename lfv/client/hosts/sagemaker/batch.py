@@ -138,7 +138,7 @@ class BatchJobHost:
             role_arn=options.role_arn,
             network_isolation=options.network_isolation,
         )
-        # The calls that only a stop needs: a missing permission shows before anything is paid.
+        # Calls that only a stop needs, so that a missing permission shows before anything is paid.
         self._account.leftovers(options.job, of_job=True)
         with suppress(HostConflict):  # the same start was already made by another call
             self._account.call("create_transform_job", **self._request(model, units), Tags=labels)
@@ -200,7 +200,7 @@ class BatchJobHost:
 
 
 def check_job(spec: HostSpec) -> None:
-    """Check without any call that a job can be created, which its images are copied for.
+    """Check, without calling SageMaker, that a job can be created, before its images are copied.
 
     `spec` has a resolved model version, and needs no job yet. Raises HostRejected.
     """

@@ -148,7 +148,7 @@ class SageMakerHost:
         if endpoint is None:
             facts = look_up(self._account, self._source)
             if self._deleted and (left := self._account.leftovers(self._name)):
-                # SYSTEM_UPDATING is up for a stop, which then deletes it, and not yet for a start.
+                # At SYSTEM_UPDATING, a stop deletes the endpoint, and a start waits.
                 return self._state(ModelStatus.SYSTEM_UPDATING, facts, f"{left[0][1]} is left over")
             return self._state(facts.status, facts, facts.message)
         try:
@@ -231,7 +231,7 @@ class SageMakerHost:
             {"ProductionVariants": [variant]},
             labels,
         )
-        # The calls that only a stop needs: a missing permission shows before anything is paid.
+        # Calls that only a stop needs, so that a missing permission shows before anything is paid.
         self._account.leftovers(self._name)
         self._account.call(
             "create_endpoint", EndpointName=self._name, EndpointConfigName=config, Tags=labels

@@ -111,7 +111,7 @@ def main() -> None:
         assert unit in workers(service), "an inference unit died"
         assert detect(client, "hosted", known)["Anomalies"][0]["Name"] == "background"
         succeeded = tally.statuses[200] + tally.statuses[202]
-        assert succeeded > arguments.requests / 20, "hardly any request made sense"
+        assert succeeded > arguments.requests / 20, "hardly any request was valid"
         ended = {name: resources(pid) for name, pid in pids.items()}
         for name, now in ended.items():
             growth = now["rss"] - settled[name]["rss"]

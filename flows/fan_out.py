@@ -130,8 +130,8 @@ def open_batches(
 ) -> Iterator[OpenBatches]:
     """Yield an OpenBatches, and wait until all of its batches have finished.
 
-    `check` is called meanwhile; it raises if they never will. After an error, answers in flight are
-    stored before the model is stopped, because they are paid for.
+    `check` is called meanwhile; it raises if they can never finish. After an error, answers in
+    flight are stored before the model is stopped, because they are paid for.
     """
     batches = OpenBatches(control, elsewhere=elsewhere, on_end=on_end)
     try:

@@ -2,8 +2,8 @@
 
 The flow run that was started leads: it plans, holds the model, inspects, evaluates and reports. It
 starts flow runs of the deployment `inspect-shard/shard`, which Prefect workers on any machine pick
-up. They inspect what they claim in the results database. The run does not depend on them: what no
-shard does, the leader does.
+up. They inspect what they claim in the results database. The run does not depend on them: the
+leader does what no shard does.
 """
 
 # No postponed annotations here: a served flow is pickled by value, and its process could not

@@ -89,10 +89,10 @@ def edge_agent(
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Keep the signals that end the agent for `sigwait`, in this thread and those it starts.
+    """Block the signals that end the agent, in this thread and those it starts, for `sigwait`.
 
-    A handler would run only once this thread wakes up, which a signal that arrives just before the
-    thread waits, or that another thread receives, does not cause.
+    A handler would run only once this thread wakes up. A signal that arrives just before the thread
+    waits, or that another thread receives, would not wake it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
     try:

@@ -49,12 +49,12 @@ class Arrivals:
             for key, state in self._states()
             if state.changed_at is None or abs(now - state.changed_at) >= self._settle_seconds
         }
-        # Of images that are gone nothing is kept, or a long watch would need ever more memory.
+        # Nothing is kept about deleted images, or a long watch would need ever more memory.
         self._handled = {key: stamp for key, stamp in self._handled.items() if key in self._seen}
         return {key: seen for key, seen in self._seen.items() if self._handled.get(key) != seen}
 
     def mark_handled(self, keys: Iterable[str]) -> None:
-        """Note that these images, as they were at the last look, need no other run."""
+        """Note that these images, as they were at the last poll, need no other run."""
         self._handled |= {key: self._seen[key] for key in keys}
 
     def _states(self) -> Iterator[tuple[str, ObjectState]]:

@@ -36,7 +36,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class TriedAnswer:
-    """A stored answer; `verdict` is the run's policy's, `is_defective` None if unknown.
+    """A stored answer; `verdict` is by the run's policy, `is_defective` None if unknown.
 
     `reviewed` is the verdict of its last review, None without one.
     """

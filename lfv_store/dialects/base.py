@@ -156,7 +156,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def compact(self, url: URL) -> tuple[int, int] | None:
-        """Give the space that is free in the database's file back; the sizes before and after."""
+        """Return the file's free space to the disk, and its sizes before and after."""
 
     @abstractmethod
     def lock(self, conn: Connection, key: int) -> None:

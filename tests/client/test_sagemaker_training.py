@@ -159,7 +159,7 @@ def test_a_job_that_takes_too_long_continues(
         train(account, reader, manifest(tmp_path))
 
 
-def test_failed_looks_at_the_status_are_repeated(
+def test_failed_reads_of_the_status_are_repeated(
     endpoint: Endpoint, account: Account, reader: SourceReader, tmp_path: Path
 ) -> None:
     failures = ["ThrottlingException", "InternalServerException"]

@@ -203,7 +203,7 @@ def test_watching_starts_the_deployment_when_images_are_there(
     assert started["parameters"]["project"] == "parts"
     assert started["parameters"]["triggered_by"].startswith("lfv watch")
 
-    # Once the deployment has completed a run, a watch that begins leaves out what is known.
+    # Once the deployment has completed a run, a new watch leaves out known images.
     done = {"state": {"type": "COMPLETED"}, "force": True}
     PrefectApi(deployed.api_url).call(f"flow_runs/{started['id']}/set_state", done)
     inspected_by(started, tmp_path / "home")
@@ -294,7 +294,7 @@ def deployed_by_up(seconds: float | None, source: Path, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgresql(
+def test_runs_by_form_and_schedule_pause_resume_and_are_cancelled_on_postgresql(
     deployed: PrefectServer, tmp_path: Path, postgresql_url: str
 ) -> None:
     calls = PrefectApi(deployed.api_url)
@@ -327,7 +327,7 @@ def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgre
         assert store.inspections.counts(run.run_id).inspected == 100
         assert len(endpoint.calls("StartModel")) == 2
 
-        # The clock starts runs, and images come in between.
+        # The schedule starts runs, and images arrive in between.
         def by_the_clock() -> list[int]:
             runs = [one for one in store.runs.list() if one.triggered_by == "schedule"]
             return [store.inspections.counts(one.run_id).inspected for one in reversed(runs)]
@@ -345,7 +345,7 @@ def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgre
         assert set(endpoint.asked().values()) == {1}
         assert len(endpoint.asked()) == 108
 
-        # `lfv down` cancels runs: the model is stopped, and both databases say the same.
+        # `lfv down` cancels runs: the model is stopped, and both databases agree.
         asked = len(endpoint.calls("DetectAnomalies"))
         endpoint.script(slow_after=5, slow_seconds=1.0)
         operator = calls.deployment("operator")
@@ -358,9 +358,9 @@ def test_runs_by_form_and_by_the_clock_pause_resume_and_are_cancelled_on_postgre
         assert status == "cancelled"
         assert "inspection-summary" in calls.artifacts(flow_run)
 
-        # The first run of a model makes its limit, and each gives its place back.
+        # The first run of a model creates its limit, and each run releases its slot.
         def limit() -> dict[str, Any]:
             return api(deployed, "v2/concurrency_limits/lfv.model.parts")
 
         assert limit()["limit"] == RUNS_PER_MODEL
-        wait_until(lambda: limit()["active_slots"] == 0)  # a last one of the clock may be at it
+        wait_until(lambda: limit()["active_slots"] == 0)  # a last scheduled run may still use it

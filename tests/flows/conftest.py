@@ -15,7 +15,7 @@ from tests.support.forks import Forks
 from tests.support.pictures import make_pictures
 from tests.support.prefect_server import with_tables
 
-# Without what the page shows, a hundred flow runs take a quarter of the time.
+# Without the events that the page shows, a hundred flow runs take a quarter of the time.
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
@@ -63,7 +63,7 @@ def forks_of_guards() -> Iterator[Forks]:
 
 @pytest.fixture
 def guards(forks_of_guards: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test's runs have guards that are forked, which takes a tenth of the time."""
+    """The test's runs use forked guards, which start in a tenth of the time."""
     fork_guards(forks_of_guards, monkeypatch)
 
 
@@ -88,7 +88,7 @@ def home(
 
 @pytest.fixture
 def few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four requests in flight, so that a run is not done before it is ended."""
+    """Four requests in flight, so that a run is not done before a test ends it."""
     monkeypatch.setenv("LFV_REQUESTS_PER_UNIT", "4")
 
 

@@ -1,4 +1,4 @@
-"""A flow that a command runs can be cancelled, and is sent to other processes all the same."""
+"""A command's flow can be cancelled, and can still be sent to other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deployment of a flow run is known without asking the API."""
+"""The deployment of a flow run is known without a call of the API."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _iou(store: Store, run_id: str) -> float | None:
     return scratch.pixel_iou
 
 
-def test_files_that_come_to_a_folder_move_no_mask_to_another_image(
+def test_files_added_to_a_folder_move_no_mask_to_another_image(
     store: Store, tmp_path: Path
 ) -> None:
     _add_part(tmp_path, "b", 0)
@@ -107,7 +107,7 @@ def test_files_that_come_to_a_folder_move_no_mask_to_another_image(
     assert _iou(store, run_id) == 1.0
 
 
-def test_masks_are_found_below_folders_with_names_of_the_runs_own(
+def test_masks_are_found_below_folders_with_names_given_to_the_run(
     store: Store, tmp_path: Path
 ) -> None:
     names = LabelNames.of((), ("nio",))

@@ -92,7 +92,7 @@ def shrink_hostings() -> None:
         op.drop_constraint(op.f("ck_hostings_ck_hostings_status"), "hostings")
         op.create_check_constraint(op.f("ck_hostings_status"), "hostings", sa.text(_STATUSES))
         return
-    # SQLite drops no column that a CHECK names: the table is made anew.
+    # SQLite drops no column that a CHECK names, so the table is recreated.
     op.create_table(
         "hostings_0003",
         sa.Column("id", _BIG, autoincrement=False, nullable=False),
@@ -133,7 +133,7 @@ def shrink_hostings() -> None:
 
 
 def count_by_mark() -> None:
-    """Count all runs by the outcome that stands now, reviews included, and parts once."""
+    """Count all runs by the current outcome, reviews included, and parts once."""
     op.add_column(
         "run_progress", sa.Column("counted_through", _BIG, nullable=False, server_default="0")
     )

@@ -16,7 +16,7 @@ _ROLES = "role IN ('viewer', 'reviewer', 'engineer', 'admin')"
 
 
 def extend_reviews() -> None:
-    """A review may leave a part undecided, and says of which kind it is and what was shown."""
+    """A review may leave a part undecided, and records its kind and what was shown."""
     if op.get_bind().dialect.name == "sqlite":
         _rebuild_reviews()
     else:
@@ -44,7 +44,7 @@ def _with_default(name: str, value: str) -> sa.Column[str]:
 
 
 def _rebuild_reviews() -> None:
-    """SQLite changes no CHECK: the table is made anew."""
+    """SQLite cannot change a CHECK, so the table is recreated."""
     op.create_table(
         "reviews_0005",
         sa.Column("id", _BIG, autoincrement=False, nullable=False),

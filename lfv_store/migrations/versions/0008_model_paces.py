@@ -1,4 +1,4 @@
-"""What a model was found to take: requests in flight and the latency of its answers."""
+"""The measured capacity of a model: requests in flight, and the latency of its answers."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ RUN_STATUSES: tuple[RunStatus, ...] = (
     "failed",
     "cancelled",
     "crashed",
-    "interrupted",  # stopped in good order by a limit before all was inspected; can be resumed
+    "interrupted",  # ended cleanly by a limit before all lines were inspected; can be resumed
 )
 HOSTING_STATUSES: tuple[HostingStatus, ...] = (
     "requested",  # the intent is committed; StartModel may or may not have been called

@@ -27,7 +27,7 @@ class Results:
     def rows(self, run_id: str, columns: Sequence[str] = ()) -> Generator[dict[str, Any]]:
         """Stream all inspections of a run, by line number, from one snapshot.
 
-        `columns` are those to read, all if empty; to leave out JSON saves most of the time. They
+        `columns` are those to read, all if empty; leaving out JSON saves most of the time. They
         must include `line_number`. Raises UnknownRun.
         """
         statement = sa.select(*(_COLUMNS[name] for name in columns or _COLUMNS.keys()))

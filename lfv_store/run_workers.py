@@ -22,7 +22,7 @@ from lfv_store.rows import pending_item
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import PendingItemTable, RunWorkerTable
 
-#: How many claims of each worker the last lines are good for.
+#: Claims per worker into which the last lines are divided.
 _CLAIMS_OF_THE_REST = 4
 
 

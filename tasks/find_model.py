@@ -12,5 +12,5 @@ from lfv_store import Run
 
 @task(name="find-model", task_run_name="find model", cache_policy=NO_CACHE, persist_result=False)
 def find_model(starter: RunStarter, run: Run, limits: NewLimits | None = None) -> RunContext:
-    """Find the model of a run that was begun, or that is resumed, optionally with new limits."""
+    """Find the model of a new or resumed run, optionally with new limits."""
     return starter.proceed(run, limits)

@@ -3,14 +3,14 @@
 --   psql --set ON_ERROR_STOP=1 --file deployments/sql/grants.sql "$LFV_DATABASE_URL"
 -- Then give each login its role: GRANT lfv_reader TO auditor;
 --
---   lfv_reader    reads everything but users and their sessions: dashboards
---   lfv_auditor   reads users too, which lfv audit verify needs; password hashes are in there
+--   lfv_reader    dashboards: reads everything but users and their sessions
+--   lfv_auditor   also reads users, password hashes included, which lfv audit verify needs
 --   lfv_reviewer  reads, and records reviews and decisions (lfv review, lfv decide)
---   lfv_engineer  the same, and approves the model versions that runs take (lfv models approve)
---   lfv_pages     the same for everybody who logs in to lfv ui, and stops and trains models: its server
---   lfv_runner    everything that runs, the sweeper and trainings write, but no tables: workers
+--   lfv_engineer  the same, and approves the model versions that runs use (lfv models approve)
+--   lfv_pages     the server of lfv ui: the same for everybody who logs in; stops and trains models
+--   lfv_runner    workers: writes what runs, the sweeper and trainings store; creates no tables
 --
--- No role may update or delete facts: triggers refuse it besides.
+-- No role may update or delete facts; triggers also refuse it.
 
 DO $$
 DECLARE role_name text;
@@ -35,7 +35,7 @@ GRANT INSERT ON policies, decisions, verdicts, reviews, audit_log TO lfv_reviewe
 GRANT UPDATE ON runs, run_progress TO lfv_reviewer, lfv_engineer, lfv_pages;
 GRANT INSERT, UPDATE, DELETE ON tallies, answer_tallies, review_leases, second_reviews
     TO lfv_reviewer, lfv_engineer, lfv_pages;
--- A run that is reviewed while it records is counted up to there.
+-- Reviewing a run in progress first tallies its lines so far.
 GRANT INSERT, UPDATE ON anomaly_tallies, hosting_usage TO lfv_reviewer, lfv_engineer, lfv_pages;
 GRANT INSERT ON approvals TO lfv_engineer, lfv_pages;
 GRANT INSERT ON models, trainings TO lfv_pages;

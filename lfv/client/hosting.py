@@ -37,8 +37,8 @@ _START_GRACE = 30.0
 _STOP_GRACE = 15.0
 _LONGEST_RETRY_AFTER = 60.0
 
-#: On average, a model is seen hosted 5% of its start's time too late. The embedded service starts a
-#: model in three seconds, others take minutes.
+#: On average, a hosted model is noticed late by 5% of its starting time. The embedded service
+#: starts a model in three seconds, others take minutes.
 _START_POLL = Backoff(0.1, 1.1, 2.5)
 _STARTABLE = frozenset({ModelStatus.TRAINED, ModelStatus.HOSTING_FAILED})
 _NEVER_UP = frozenset({ModelStatus.TRAINING, ModelStatus.TRAINING_FAILED, ModelStatus.DELETING})
@@ -262,7 +262,7 @@ def ensure_stopped(
                 if isinstance(answer, HostError):
                     error = answer
                 elif answer.status not in _DOWN:
-                    was_up = True  # it may be down before the next look
+                    was_up = True  # it may be down before the next poll
             state = watch.describe()
         except ModelNotFound:
             return StoppedOutcome(was_up, attempts, clock.now(), None)

@@ -51,7 +51,7 @@ _FAILED = re.compile(r"^training failed[:;.]?\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A new model version. Measures are fractions from 0 to 1, None if the service gave none.
+    """A new model version. Measures are fractions from 0 to 1, None if the service reported none.
 
     `evaluation_result` is the `s3://` reference of the file that the service wrote. `seconds` is
     the duration of the whole training, staging included.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class Shown(str):
-    """Text that is fit to be shown as it is, with the spaces that it has."""
+    """Text that is safe to show unchanged, spaces included."""
 
     __slots__ = ()
 

@@ -95,7 +95,7 @@ def _legend(width: int, facts: OverlayFacts) -> Image.Image:
         for one in facts.anomalies
     ]
     if not types:
-        text = "no anomaly in the mask" if facts.has_mask else "the model gave no mask"
+        text = "no anomaly in the mask" if facts.has_mask else "the answer has no mask"
         if facts.heat_map and not facts.has_mask:
             text = "heat map: where the image differs from normal ones"
         types = [] if facts.mask_deleted else [_Piece(text, _SOFT)]

@@ -37,18 +37,18 @@ CLAIMS_AT_A_TIME = 2
 _BEAT_SECONDS = 1.0
 #: How long a worker that joins waits: the others learn of it with their next heartbeat.
 _JOIN_SECONDS = 1.2
-#: How long the claims of a killed worker are kept from the others: this long, or as long as leases.
+#: How long a killed worker keeps its claims; at most the time to live of a lease.
 _CLAIM_TTL_SECONDS = 15.0
 #: How long the leader waits for the others when the model is lost: until no claim is live.
 LOST_SECONDS = 20.0
 #: How long a worker that found nothing to claim waits; lines of lost workers may come free.
 CLAIM_AGAIN_SECONDS = 0.5
-#: What a claim is good for: so many seconds at this worker's pace, or so many rounds of its
-#: requests in flight. With more, the others would wait for a slow worker at the end.
+#: Work in a claim: this many seconds at the worker's pace, or rounds of its requests in flight.
+#: With more, the others would wait for a slow worker at the end.
 _CLAIM_SECONDS = 2.0
 _CLAIM_ROUNDS = 2
 _FIRST_CLAIM = 8
-#: The leader begins alone, and nobody waits for it.
+#: Larger, because the leader starts alone and no other worker waits for it.
 _FIRST_CLAIM_OF_LEADER = 64
 #: The last lines of a run are not divided into smaller claims, unless the worker is slow.
 _SMALLEST_CLAIM = 20
@@ -92,7 +92,7 @@ def check_before_start(settings: Settings, host: str | None = None) -> None:
     check_shareable(settings, embedded=is_embedded(settings, host))
     if not prefect_may_be_configured():
         raise NotSpreadable(
-            "shards need a Prefect server, which gives them to its workers; set PREFECT_API_URL, "
+            "shards need a Prefect server, which assigns them to workers; set PREFECT_API_URL, "
             "and create their deployment with: lfv deploy"
         )
 

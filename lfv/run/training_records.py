@@ -1,4 +1,4 @@
-"""Gives models the training record of the name under which they were trained."""
+"""Copies training records to models that runs know by another name."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Budget:
 
 
 class Share:
-    """A request's share of a budget. Grows as bytes arrive: announced bytes may never come."""
+    """A request's share of a budget. Grows as bytes arrive: announced bytes may never arrive."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget

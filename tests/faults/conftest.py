@@ -70,9 +70,11 @@ def scene(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests alternate between the databases; with --both-databases, or marked so, they use both.
-    Those marked every_host run on each kind of host, with --every-host all do; their hosts
-    alternate between the databases."""
+    """Choose the databases and kinds of host of each test.
+
+    Tests alternate between the databases, unless --both-databases or the mark both_databases is
+    set. Tests with the mark every_host run on each kind of host; with --every-host, all tests do.
+    """
     if "host_of_test" in metafunc.fixturenames:
         own = any(
             "host_of_test" in mark.args[0]
@@ -90,7 +92,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --every-host, the variants of a test marked by_turns take the hosts by turns."""
+    """Without --every-host, the variants of a test marked by_turns take turns on the hosts."""
     if config.getoption("--every-host"):
         return
     tests: dict[str, list[tuple[pytest.Item, tuple[int, ...], int]]] = {}

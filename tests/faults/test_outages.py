@@ -63,7 +63,7 @@ def test_postgresql_goes_away_and_comes_back(
     asked = len(scene.endpoint.calls("DetectAnomalies"))
     time.sleep(WHILE)
     more = len(scene.endpoint.calls("DetectAnomalies")) - asked
-    assert more <= 2 * IN_FLIGHT, "asked on without storing the answers"
+    assert more <= 2 * IN_FLIGHT, "more requests were sent without storing the answers"
     database_proxy.mend()
     scene.hurry()
     run.finish()
@@ -79,7 +79,7 @@ def test_sqlite_is_locked_and_released(scene_on_sqlite: Scene) -> None:
         asked = len(scene.endpoint.calls("DetectAnomalies"))
         time.sleep(WHILE)
         more = len(scene.endpoint.calls("DetectAnomalies")) - asked
-        assert more <= 2 * IN_FLIGHT, "asked on without storing the answers"
+        assert more <= 2 * IN_FLIGHT, "more requests were sent without storing the answers"
     scene.hurry()
     run.finish()
     scene.check_finished(in_flight=0)
@@ -94,7 +94,7 @@ def test_the_database_stays_away(scene_on_postgresql: Scene, database_proxy: Pro
     scene.check_stopped(since, bound("database-gone"), recorded=False)
     assert run.wait() == 1
     database_proxy.mend()
-    # Its lease is still recorded: its guard releases it, or a sweep finds that it ran out.
+    # Its lease is still recorded: its guard releases it, or a sweep ends it once it has expired.
     wait_until(lambda: scene.sweep() and scene.hostings()[0].status == "stopped")
     wait_until(lambda: scene.newest_run().status == "crashed")
     scene.resume().finish()

@@ -53,8 +53,8 @@ def test_a_scratch_one_pixel_thin_is_still_marked_on_a_small_thumbnail() -> None
 @pytest.mark.parametrize(
     "ground", [(0x2C, 0xA0, 0x2C), (0, 0, 0), (255, 255, 255), (128, 128, 128)]
 )
-def test_marks_are_legible_on_any_ground(ground: tuple[int, int, int]) -> None:
-    """Also on a ground in the type's own colour: lines of other brightness surround it."""
+def test_marks_are_legible_on_any_background(ground: tuple[int, int, int]) -> None:
+    """Also on a background in the type's own colour: lines of other brightness surround it."""
     size = (320, 240)
     layer = draw_marks(mask(size), [GREEN], size, line=2)
     assert layer is not None

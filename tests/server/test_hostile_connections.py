@@ -234,7 +234,7 @@ def test_bodies_that_never_arrive_reserve_no_memory(start: Callable[..., Service
             for _ in range(2):
                 connection = stack.enter_context(connected(service))
                 connection.sendall(f"{head}{told}\r\n\r\n".encode())
-                assert b" 100 " in connection.recv(65536)  # now its body is waited for
+                assert b" 100 " in connection.recv(65536)  # the service now waits for its body
         client = lookoutvision_client(service.url, session=boto3.Session("KEY", "secret"))
         stack.callback(client.close)
         client.create_project(ProjectName="p")
@@ -263,7 +263,7 @@ def test_images_leave_room_for_other_requests(start: Callable[..., Service]) -> 
     with ExitStack() as stack:
 
         def is_crowded() -> bool:
-            # Another one each time: the small image may be what leaves no room for the large.
+            # A new one each time: the small image may be what leaves no room for the large one.
             connection = stack.enter_context(connected(service))
             connection.sendall(f"{head}Content-Length: 90000\r\n\r\n".encode() + bytes(70_000))
             return refusal() == "ThrottlingException"
@@ -271,7 +271,7 @@ def test_images_leave_room_for_other_requests(start: Callable[..., Service]) -> 
         wait_until(is_crowded)
         client.create_project(ProjectName="q")
         assert len(client.list_projects()["Projects"]) == 2
-    wait_until(lambda: refusal() == "ResourceNotFoundException", what="the bytes to be let go of")
+    wait_until(lambda: refusal() == "ResourceNotFoundException", what="the bytes to be released")
 
 
 def _status(service: Service, method: str, path: str, **headers: str) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""The service with the real engine: small pictures, learned, hosted and told apart."""
+"""The service with the real engine: trains on small pictures, hosts, and classifies others."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def test_headers_that_matter_have_to_be_signed(guarded: Service, name: str) -> N
 
 
 def test_dates_must_be_complete(guarded: Service) -> None:
-    """A scope of less than a day would make a key that is valid longer."""
+    """A scope with a shorter date would derive a key that is valid for longer."""
     good = signed(guarded, "GET", PROJECTS)
     today = good["X-Amz-Date"][:8]
     for scope in ("", today[:4], f"{today}T", "20200101"):
@@ -213,7 +213,7 @@ def test_order_and_encoding_of_a_query_do_not_matter(guarded: Service) -> None:
     "path", [f"{PROJECTS}/./x", f"{PROJECTS}//x", f"/x/..{PROJECTS}", "/2020-11-20/%70rojects"]
 )
 def test_paths_are_not_normalised(guarded: Service, path: str) -> None:
-    """None is changed into one that the signature would match."""
+    """No path is changed into one that the signature would match."""
     for written in (path, PROJECTS):
         status, _, _ = send(guarded, "GET", path, signed(guarded, "GET", written))
         assert status in (403, 404)

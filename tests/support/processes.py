@@ -71,9 +71,9 @@ _next_ports = count(os.getpid() * 61)
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on or is given before this process ends.
+    """Return a free port of this machine, reserved until this process ends.
 
-    A port that the kernel chose may be somebody else's once it is bound again. An abstract socket
+    A port that the kernel chose may be taken before it is bound again. An abstract socket
     named after the port claims it among all test processes.
     """
     for number in _next_ports:

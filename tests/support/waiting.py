@@ -1,7 +1,7 @@
 """Waiting for what another thread or process does.
 
-Tests do not race a clock: they wait until something plainly will never happen. Where speed itself
-is tested, the limit grows on a busy machine.
+Tests do not race a clock: they wait until it is clear that something will never happen. Where speed
+itself is tested, the limit grows on a busy machine.
 """
 
 from __future__ import annotations

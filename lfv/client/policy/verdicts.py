@@ -48,7 +48,7 @@ def decide(
     if rules is None:
         reason = Reason(
             "unknown_class",
-            "The policy has no rules for the item's class and asks for a review then.",
+            "The policy has no rules for the item's class, and requires a review in this case.",
             {"class_attribute": policy.class_attribute},
         )
         return Verdict(VerdictKind.REVIEW, (reason,))
@@ -167,7 +167,7 @@ def _apply(
             )
             held.append(Reason(name, text, figures))
         elif not result.is_segmentation:
-            text = f"The rule {name} needs a segmentation, and the model gave none."
+            text = f"The rule {name} needs a segmentation, and the answer has none."
             missing.append(Reason("no_segmentation", text, {"rule": name}))
         elif broken:
             fired += broken

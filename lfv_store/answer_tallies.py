@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from lfv_store.background import is_anomaly_type
 from lfv_store.tables import AnomalyTable, AnomalyTallyTable, AnswerTallyTable, InspectionTable
 
 #: Confidence is counted in hundredths: `step` is the lower bound, 0 to 100.
@@ -76,10 +77,7 @@ def count_anomalies(
             sa.func.min(AnomalyTable.color),
         )
         .join(InspectionTable, InspectionTable.detection_id == AnomalyTable.detection_id)
-        .where(
-            condition,
-            sa.not_(sa.and_(AnomalyTable.position == 0, AnomalyTable.name == "background")),
-        )
+        .where(condition, sa.text(is_anomaly_type("anomalies.name")))
         .group_by(AnomalyTable.name),
         parameters,
     )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.answer_tallies import STEPS
+from lfv_store.background import is_anomaly_type
 from lfv_store.database import Database
 from lfv_store.dialects import Dialect, dialect_of
 from lfv_store.results import rows_of_lines
@@ -99,7 +100,7 @@ class Pages:
 
     def annotations(self, detections: Sequence[int]) -> dict[int, Annotations]:
         """Return what is needed to draw detections, by detection id."""
-        named = sa.not_(sa.and_(AnomalyTable.position == 0, AnomalyTable.name == "background"))
+        named = sa.text(is_anomaly_type("anomalies.name"))
         with self._database.read() as conn:
             rows = conn.execute(
                 sa.select(

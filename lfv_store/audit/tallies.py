@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.report import Findings
+from lfv_store.background import is_anomaly_type
 from lfv_store.dialects import dialect_of
 
 # Two runs that detect the same image at the same time may both count it as a new part. The number
@@ -95,7 +96,7 @@ WITH counted AS (
     FROM anomalies a
     JOIN inspections i ON i.detection_id = a.detection_id
     JOIN run_progress p ON p.run_id = i.run_id AND i.id <= p.counted_through
-    WHERE NOT (a.position = 0 AND a.name = 'background')
+    WHERE {named}
     GROUP BY i.run_id, a.name
 )
 SELECT run_id FROM counted c WHERE NOT EXISTS (
@@ -127,7 +128,8 @@ def check_tallies(conn: Connection, findings: Findings) -> None:
             row_id=run,
         )
     answers = _ANSWERS.format(step=dialect_of(conn).hundredths("d.confidence"))
-    for table, statement in (("answer_tallies", answers), ("anomaly_tallies", _ANOMALIES)):
+    anomalies = _ANOMALIES.format(named=is_anomaly_type("a.name"))
+    for table, statement in (("answer_tallies", answers), ("anomaly_tallies", anomalies)):
         for (run,) in conn.exec_driver_sql(statement):
             findings.add(
                 "tally",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from lfv_store.background import is_anomaly_type
 from lfv_store.dialects import Dialect
 from lfv_store.types import UTC_DATETIME
 from lfv_store.views import costs, results
@@ -118,9 +119,7 @@ RUN_COSTS = _view(
 
 _SECONDS = re.compile(r"\{seconds (\S+) (\S+)\}")
 _JOIN = re.compile(r"\{join (\w+)\}")
-_NAMED = (
-    "anomalies WHERE detection_id = i.detection_id AND NOT (position = 0 AND name = 'background')"
-)
+_NAMED = f"anomalies WHERE detection_id = i.detection_id AND {is_anomaly_type('name')}"
 
 
 def definitions(dialect: Dialect) -> list[tuple[str, str]]:
@@ -133,7 +132,8 @@ def definitions(dialect: Dialect) -> list[tuple[str, str]]:
         words = dialect.view_words["join"]
         return words.format(value=match[1], rows=_NAMED, order="position")
 
+    words = {**dialect.view_words, "anomaly_type": is_anomaly_type("a.name")}
     return [
-        (name, _JOIN.sub(join, _SECONDS.sub(seconds, definition)).format(**dialect.view_words))
+        (name, _JOIN.sub(join, _SECONDS.sub(seconds, definition)).format(**words))
         for name, definition in (*results.VIEWS, *costs.VIEWS)
     ]

@@ -71,7 +71,7 @@ JOIN inspections i ON i.detection_id = d.id
 JOIN runs r ON r.id = i.run_id
 JOIN images im ON im.id = d.image_id
 LEFT JOIN models m ON m.id = r.model_id
-WHERE NOT (a.position = 0 AND a.name = 'background')
+WHERE {anomaly_type}
 """
 
 VERDICT_HISTORY = """

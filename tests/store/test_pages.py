@@ -9,8 +9,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from lfv.formats.answers import is_background
 from lfv_store import NewReview, NewVerdict, Store, UnknownRun, open_store
-from tests.support.store_samples import a_model, a_run, failed, judged, segmented
+from lfv_store.answer_tallies import add_anomalies
+from tests.support.store_samples import (
+    a_model,
+    a_response,
+    a_run,
+    after,
+    failed,
+    judged,
+    segmented,
+)
 
 
 @pytest.fixture
@@ -141,3 +151,35 @@ def test_a_screen_reads_no_table_whole(sqlite_url: str) -> None:
                 for table in ("inspections", "detections", "images", "anomalies", "verdicts"):
                     scans = [step for step in plan if step.startswith(f"SCAN {table}")]
                     assert not [one for one in scans if "USING" not in one], (sql, plan)
+
+
+def test_the_background_of_an_odd_answer_is_not_an_anomaly_type(
+    store: Store, database_url: str
+) -> None:
+    names = ["Scratch", "BACKGROUND", "normal", " Background ", "background 2", "Abnormal", ""]
+    types = [name for name in names if not is_background(name)]
+    assert types == ["Scratch", "background 2", "Abnormal", ""]
+    model_id = a_model(store)
+    run_id = a_run(store, model_id)
+    response = a_response(is_anomalous=True)
+    response["Anomalies"] = [
+        {"Name": name, "PixelAnomaly": {"TotalPercentageArea": 0.1, "Color": "#010203"}}
+        for name in names
+    ]
+    store.inspections.record(run_id, [judged(model_id, 1, "reject", response=response)])
+    store.runs.set_status(run_id, "completed", None, after(99))
+    row = store.results.line(run_id, 1)
+    assert row["anomaly_names"] == "; ".join(types)
+    found = store.pages.annotations([row["detection_id"]])[row["detection_id"]]
+    assert [name for name, _, _ in found.anomalies] == types
+    assert {name for name, _, _ in store.pages.anomaly_types(run_id)} == set(types)
+    with store.database.read() as conn:
+        assert set(conn.scalars(sa.text("SELECT name FROM anomaly_results"))) == set(types)
+    assert store.audit.verify().ok
+    with store.database.write() as conn:  # as earlier releases counted
+        run = conn.scalar(sa.text("SELECT id FROM runs"))
+        add_anomalies(conn, run, [("BACKGROUND", 1, None)])
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0014'")
+    with open_store(database_url, migrate=True) as upgraded:
+        assert {name for name, _, _ in upgraded.pages.anomaly_types(run_id)} == set(types)
+        assert upgraded.audit.verify().ok

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lfv.formats.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -140,35 +143,12 @@ class ReportHosting:
 
 
 @dataclass(frozen=True)
-class ReportEvaluation:
-    """The model's answers against the labels of the manifest; an anomaly is the positive class.
-
-    `escapes` are images labelled anomaly and accepted, `false_alarms` labelled normal and rejected,
-    both without those on which a person decided: of these the review is the truth, not the label.
-    """
-
-    labelled: int
-    true_positive: int
-    false_positive: int
-    true_negative: int
-    false_negative: int
-    precision: float | None = None
-    recall: float | None = None
-    f1: float | None = None
-    roc_auc: float | None = None
-    average_precision: float | None = None
-    iou: Mapping[str, float] = field(default_factory=dict)
-    escapes: int = 0
-    false_alarms: int = 0
-
-
-@dataclass(frozen=True)
 class RunReport:
     """A whole report.
 
-    The sequences of images may be cut short: `counts` and `evaluation` say how many there are.
-    `escaped` are accepted images that their label calls an anomaly (see ReportImage.is_escape);
-    they are not in `accepted`.
+    The sequences of images may be cut short: `counts`, `escapes` and `false_alarms` say how many
+    there are. `escaped` are accepted images that their label calls an anomaly (see
+    ReportImage.is_escape); they are not in `accepted`.
     `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url`
     must have its password hidden. `facts` are further facts about the run (name to value).
     `approval` says who approved the model version, if the run took it for that reason. `made_at`
@@ -202,7 +182,9 @@ class RunReport:
     policy: Mapping[str, Any] = field(default_factory=dict)
     policy_sha256: str | None = None
     hosting: ReportHosting | None = None
-    evaluation: ReportEvaluation | None = None
+    evaluation: Evaluation | None = None
+    escapes: int = 0
+    false_alarms: int = 0
     audit: ReportAudit | None = None
     database_url: str | None = None
     made_at: datetime | None = None

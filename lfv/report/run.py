@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lfv.formats.serials import split_serial
 from lfv.report.charts import histogram, pareto
-from lfv.report.data import ReportEvaluation, ReportHosting, ReportImage, RunReport
+from lfv.report.data import ReportHosting, ReportImage, RunReport
 from lfv.report.figures import (
     Shown,
     duration,
@@ -23,6 +24,9 @@ from lfv.report.figures import (
 from lfv.report.pages import facts, render, visible
 from lfv.report.reasons import plain_sentence
 from lfv.report.thumbnails import LinkedThumbnail, Thumbnail
+
+if TYPE_CHECKING:
+    from lfv.formats.evaluation import Evaluation
 
 _GOOD = frozenset({"completed"})
 _ATTRIBUTES = 10
@@ -105,8 +109,8 @@ def _all_images(report: RunReport) -> Iterable[ReportImage]:
 
 
 def _sections(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> list[Section]:
-    counts, evaluation = report.counts, report.evaluation
-    escapes = max(evaluation.escapes if evaluation else 0, len(report.escaped))
+    counts = report.counts
+    escapes = max(report.escapes, len(report.escaped))
     others = counts.accepted - len(report.escaped)
     shown = (
         ("escape", "Escapes", "Labelled an anomaly, but accepted.", report.escaped, escapes),
@@ -219,17 +223,18 @@ def _duration(seconds: float | None) -> str | None:
     return None if seconds is None else duration(seconds)
 
 
-def _evaluation_facts(evaluation: ReportEvaluation) -> list[tuple[str, object]]:
+def _evaluation_facts(evaluation: Evaluation) -> list[tuple[str, object]]:
     measures = {
-        "Labelled images": evaluation.labelled,
+        "Labelled images": evaluation.images,
         "Precision": score(evaluation.precision),
         "Recall": score(evaluation.recall),
         "F1 score": score(evaluation.f1),
         "Area under ROC": score(evaluation.roc_auc),
         "Average precision": score(evaluation.average_precision),
     }
-    for name, value in evaluation.iou.items():
-        measures[f"IoU of {name}"] = score(value)
+    for one in evaluation.types:
+        if one.average_iou is not None:
+            measures[f"IoU of {one.name}"] = score(one.average_iou)
     return facts(measures)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from lfv.client.policy import Policy
 from lfv.client.policy.model import Rules
 from lfv.client.sources import SourceReader
-from lfv.formats.answers import DetectAnomalyResult, is_background
+from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
 from lfv.formats.fit import convert_as_recorded
@@ -28,7 +28,6 @@ from lfv.report import (
     ReportAnswer,
     ReportAudit,
     ReportCounts,
-    ReportEvaluation,
     ReportHosting,
     ReportImage,
     ReportLimit,
@@ -312,12 +311,13 @@ def _report(
         types=[
             ReportType(name, number, color)
             for name, number, color in store.pages.anomaly_types(stored.run_id)
-            if not is_background(name)
         ],
         policy=decision.policy,
         policy_sha256=decision.policy_sha256,
         hosting=_hosting(stored.run_id, store),
-        evaluation=_evaluation(summary.evaluation, found),
+        evaluation=summary.evaluation,
+        escapes=found.escapes,
+        false_alarms=found.false_alarms,
         audit=None if head is None else ReportAudit(head.seq, str(head)),
         database_url=settings.shown_store_url,
         facts=_decision_facts(decision),
@@ -384,26 +384,6 @@ def _limits_of(policy: Policy, rules: Rules, prefix: str) -> Iterator[ReportLimi
     normal = policy.normal_below(rules)
     if normal is not None:
         yield ReportLimit(False, normal, f"{prefix}review below {_percent(normal)}")
-
-
-def _evaluation(found: Evaluation | None, seen: _Findings) -> ReportEvaluation | None:
-    if found is None:
-        return None
-    return ReportEvaluation(
-        labelled=found.images,
-        true_positive=found.true_positives,
-        false_positive=found.false_positives,
-        true_negative=found.true_negatives,
-        false_negative=found.false_negatives,
-        precision=found.precision,
-        recall=found.recall,
-        f1=found.f1,
-        roc_auc=found.roc_auc,
-        average_precision=found.average_precision,
-        iou={one.name: one.average_iou for one in found.types if one.average_iou is not None},
-        escapes=seen.escapes,
-        false_alarms=seen.false_alarms,
-    )
 
 
 def _row(image: ReportImage) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
+from lfv.formats.evaluation import Evaluation, TypeMetrics
 from lfv.report import (
     ReportAnomaly,
     ReportAnswer,
     ReportAudit,
     ReportCounts,
-    ReportEvaluation,
     ReportHosting,
     ReportImage,
     ReportLimit,
@@ -119,9 +119,12 @@ def sample_run() -> RunReport:
             price_per_unit_hour=4.0,
             cost=0.1333,
         ),
-        evaluation=ReportEvaluation(
-            30, 7, 1, 20, 2, 0.875, 0.778, 0.824, 0.97, 0.95, {"dent": 0.7}, 1, 1
+        evaluation=Evaluation(
+            *(30, 7, 1, 20, 2, 0.875, 0.778, 0.824, 0.97, 0.95),
+            (TypeMetrics("dent", 7, 0.9, 0.8, 0.85, 0.7, 0.72),),
         ),
+        escapes=1,
+        false_alarms=1,
         audit=ReportAudit(57, "lfv-audit:57:" + "0f" * 32),
         database_url="postgresql://me:***@db/lfv",
     )

@@ -7,15 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_before_delay,
-    wait_exponential,
-)
-from tenacity.stop import stop_base
-
 from lfv_store.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -47,15 +38,6 @@ class Outage:
         return 0.0 if since is None else time.monotonic() - since
 
 
-class _StopAfterOutage(stop_base):
-    def __init__(self, outage: Outage, seconds: float) -> None:
-        self._outage = outage
-        self._seconds = seconds
-
-    def __call__(self, retry_state: RetryCallState) -> bool:
-        return self._outage.seconds + retry_state.upcoming_sleep > self._seconds
-
-
 def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: float) -> T:
     """Return the result of `call`, repeating it while the database is unavailable.
 
@@ -68,39 +50,20 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
     Raises:
         StoreUnavailable: The time is over; the error is that of the last attempt.
     """
-
-    def attempt() -> T:
+    failed_at: float | None = None
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
         try:
             result = call()
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             outage.begin()
-            raise
-        outage.end()
-        return result
-
-    # Nearly every call succeeds at once, and making a Retrying costs as much as a short read.
-    try:
-        return attempt()
-    except StoreUnavailable as error:
-        first: list[StoreUnavailable] = [error]
-
-    def attempt_again() -> T:
-        if first:
-            raise first.pop()
-        return attempt()
-
-    return Retrying(
-        retry=retry_if_exception_type(StoreUnavailable),
-        wait=wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
-        # A success in another thread ends the outage, but does not extend this call's time.
-        stop=stop_before_delay(seconds) | _StopAfterOutage(outage, seconds),
-        before_sleep=_log,
-        reraise=True,
-    )(attempt_again)
-
-
-def _log(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome is not None else None
-    logger.warning(
-        "the database is unavailable; trying again in %.1f s: %s", state.upcoming_sleep, error
-    )
+            failed_at = failed_at or time.monotonic()
+            # A success in another thread ends the outage, but does not extend this call's time.
+            if max(outage.seconds, time.monotonic() - failed_at) + pause > seconds:
+                raise
+            logger.warning("the database is unavailable; trying again in %.1f s: %s", pause, error)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        else:
+            outage.end()
+            return result

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception
-
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import HostError, HostThrottled
 from lfv.formats.errors import LfvError
@@ -32,19 +30,18 @@ class RetryPolicy:
     longest_retry_after: float = 60.0
     throttled: bool = True
 
-    def wait(self, state: RetryCallState) -> float:
-        """Return the seconds to wait before the next call."""
-        seconds = self.backoff.seconds(state.attempt_number)
-        error = state.outcome.exception() if state.outcome is not None else None
+    def wait(self, attempt: int, error: LfvError) -> float:
+        """Return the seconds to wait after a failed call; the first is attempt 1."""
+        seconds = self.backoff.seconds(attempt)
         if isinstance(error, HostError) and error.retry_after is not None:
             return max(seconds, min(error.retry_after, self.longest_retry_after))
         return seconds
 
-    def retries(self, error: BaseException) -> bool:
+    def retries(self, error: LfvError) -> bool:
         """Return whether to retry a call that failed with `error`."""
         if isinstance(error, HostThrottled) and not self.throttled:
             return False
-        return isinstance(error, LfvError) and error.retryable
+        return error.retryable
 
 
 #: For calls that only read: short, because callers that need more time call again.
@@ -65,42 +62,16 @@ def call_with_retries(
             is set. A `HostError` carries the number of calls as `attempts`.
     """
     deadline = clock.monotonic() + policy.timeout
-    # Nearly every first call succeeds, and building the Retrying object takes as long as a call.
-    try:
-        return call(), 1
-    except LfvError as error:
-        last = error
-    attempts = 0
-
-    def attempt() -> T:
-        nonlocal attempts, last
-        attempts += 1
+    attempt = 0
+    while True:
+        attempt += 1
         try:
-            if attempts == 1:
-                raise last
-            return call()
+            return call(), attempt
         except LfvError as error:
             if isinstance(error, HostError):
-                error.attempts = attempts
-            last = error
-            raise
-
-    def exhausted(state: RetryCallState) -> bool:
-        return (
-            attempts >= policy.attempts
-            or clock.monotonic() + state.upcoming_sleep >= deadline
-            or (stop_event is not None and stop_event.is_set())
-        )
-
-    def sleep(seconds: float) -> None:
-        if clock.wait(seconds, stop_event):
-            raise last
-
-    retrying = Retrying(
-        retry=retry_if_exception(policy.retries),
-        wait=policy.wait,
-        stop=exhausted,
-        sleep=sleep,
-        reraise=True,
-    )
-    return retrying(attempt), attempts
+                error.attempts = attempt
+            if attempt >= policy.attempts or not policy.retries(error):
+                raise
+            seconds = policy.wait(attempt, error)
+            if clock.monotonic() + seconds >= deadline or clock.wait(seconds, stop_event):
+                raise

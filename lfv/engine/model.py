@@ -262,7 +262,7 @@ class Model:
             raise KeyError(PIXELS)
         network = None
         if NETWORK in description:
-            network = network_plugin().load(contents, len(types) + 1 if types else 0)
+            network = network_plugin().from_contents(contents, len(types) + 1 if types else 0)
         ensemble = Ensemble.from_stored(description["ensemble"], arrays)
         known = views.keys() | (set() if backbone is None else {BACKBONE})
         if not len(ensemble.experts) or not set(ensemble.views) <= known:
@@ -297,4 +297,4 @@ def _load_backbone(contents: Contents) -> Backbone | None:
         return None
     if "pretrained" in stored:
         return PretrainedBackbone.from_contents(stored, contents.onnx_models[BACKBONE])
-    return backbone_plugin().load(contents)
+    return backbone_plugin().from_contents(contents)

@@ -90,7 +90,7 @@ class BackbonePlugin(Protocol):
             OnnxRejected: If it cannot be used; the message says why.
         """
 
-    def load(self, contents: Contents) -> Backbone:
+    def from_contents(self, contents: Contents) -> Backbone:
         """Load an artifact's backbone.
 
         Raises:
@@ -116,7 +116,7 @@ class DetectorPlugin(Protocol):
             TrainingError: If the images or the detector cannot be used.
         """
 
-    def load(self, contents: Contents) -> TrainedModel:
+    def from_contents(self, contents: Contents) -> TrainedModel:
         """Load an artifact's model."""
 
 
@@ -137,7 +137,7 @@ class NetworkPlugin(Protocol):
     ) -> Fitted:
         """Train a network, and add it if it helps. The outcome is added in any case."""
 
-    def load(self, contents: Contents, classes: int) -> Companion:
+    def from_contents(self, contents: Contents, classes: int) -> Companion:
         """Load an artifact's network, for masks with a number of classes (0 without masks)."""
 
 

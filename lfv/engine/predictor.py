@@ -52,7 +52,7 @@ class Predictor:
         try:
             model: TrainedModel
             if DETECTOR in contents.model:
-                model = detector_plugin().load(contents)
+                model = detector_plugin().from_contents(contents)
             else:
                 model = Model.from_contents(contents)
             predictor = cls(model, threads=threads)

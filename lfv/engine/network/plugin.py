@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from lfv.engine.artifact import Contents
 from lfv.engine.dataset import Dataset
 from lfv.engine.fitting import GOOD_ENOUGH, Fitted
 from lfv.engine.grouping import Groups
@@ -57,8 +56,7 @@ class _Networks:
         )
         return improved.with_verdict(DETAIL, tried.verdict)
 
-    def load(self, contents: Contents, classes: int) -> Network:
-        return Network.from_contents(contents, classes)
+    from_contents = staticmethod(Network.from_contents)
 
 
 NETWORKS: NetworkPlugin = _Networks()

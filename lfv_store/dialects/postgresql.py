@@ -1,7 +1,8 @@
 """PostgreSQL: several machines, many writers at a time.
 
-Nothing here outlives a transaction on the server, so that a pooler may give each transaction
-another server connection (PgBouncer's transaction mode): no prepared statements, local settings.
+Nothing here requires that anything outlives a transaction on the server, so that a pooler may give
+each transaction another server connection (PgBouncer's transaction mode): settings are local, and
+prepared statements can be done without (postgresql_statements.py).
 """
 
 # ruff: noqa: ARG002 -- methods of an interface
@@ -129,7 +130,7 @@ class Postgresql(Dialect):
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
         """Return an engine that detects closed connections before using them."""
         connect = {key: value for key, value in _CONNECT.items() if key not in url.query}
-        # A prepared statement belongs to one server connection; see the module's docstring.
+        # The driver's own prepared statements cannot be done without once they are prepared.
         connect["prepare_threshold"] = None
         engine = sa.create_engine(url, connect_args=connect, **options)
         sa.event.listen(engine, "connect", _prepare)
@@ -205,7 +206,7 @@ class Postgresql(Dialect):
 
     def lock(self, conn: Connection, key: int) -> None:
         """Take an advisory lock, one for each schema of a database."""
-        conn.exec_driver_sql(pg_writes.lock_statement(key))
+        pg_writes.take_lock(conn, key)
 
     def lock_run(self, conn: Connection, run_id: str) -> int | None:
         """Lock the row FOR NO KEY UPDATE and return its id."""
@@ -230,7 +231,7 @@ class Postgresql(Dialect):
         self, conn: Connection, batch: Batch, *, span: int, begin: bool
     ) -> BatchFacts | None:
         """Make one round trip, as do write() and append()."""
-        return pg_writes.begin_batch(conn, batch, span=span, first=f"{_BEGIN};" if begin else "")
+        return pg_writes.begin_batch(conn, batch, span=span, begin=_BEGIN if begin else None)
 
     def write(self, conn: Connection, writes: Sequence[Write]) -> None:
         """Execute all writes in one round trip."""

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import UTC
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-import psycopg
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import GENESIS
+from lfv_store.audit.layouts import BULK
 from lfv_store.dialects.base import (
     Batch,
     BatchFacts,
@@ -27,48 +27,65 @@ from lfv_store.dialects.base import (
     Masks,
     Rows,
     Write,
-    driver_connection,
+)
+from lfv_store.dialects.postgresql_statements import (
+    Script,
+    Statement,
+    begin_with,
+    prepared_in,
 )
 from lfv_store.tables.base import Base
 
 # Each statement sees what was committed before it, so the statements after the run's lock see all
-# of the run.
-_BEGIN_BATCH = """
-SELECT id FROM runs WHERE run_id = %(run_id)s FOR NO KEY UPDATE;
+# of the run. Each key is looked up by a subquery of its own, which can only use the index: plans
+# are kept, also those that were made when the tables were small and looked up otherwise.
+_LOCK_RUN = Statement("SELECT id FROM runs WHERE run_id = $1 FOR NO KEY UPDATE", ("text",))
+_STORE_IMAGES = Statement(
+    """
 WITH run AS (
-    SELECT id FROM runs WHERE run_id = %(run_id)s
+    SELECT id FROM runs WHERE run_id = $1
 ), this AS (
     SELECT nextval('audit_changes') AS change, clock_timestamp() AS at
 ), given AS (
     SELECT (r->>0)::bigint AS line, (r->>1) COLLATE "C" AS sha256, r->>2 AS format,
            (r->>3)::bigint AS width, (r->>4)::bigint AS height, (r->>5)::bigint AS size_bytes
-    FROM jsonb_array_elements(%(images)s::jsonb) AS r
+    FROM jsonb_array_elements($2) AS r
 ), missing AS (
     SELECT DISTINCT ON (sha256) sha256, format, width, height, size_bytes
     FROM given
-    WHERE NOT EXISTS (SELECT FROM images i WHERE i.sha256 = given.sha256)
-      AND NOT EXISTS (SELECT FROM inspections i
-                      WHERE i.run_id = (SELECT id FROM run) AND i.line_number = given.line)
+    WHERE (SELECT i.id FROM images i WHERE i.sha256 = given.sha256) IS NULL
+      AND (SELECT i.id FROM inspections i
+           WHERE i.run_id = (SELECT id FROM run) AND i.line_number = given.line) IS NULL
     ORDER BY sha256
 ), added AS (
     INSERT INTO images (id, sha256, format, width, height, size_bytes)
-    SELECT change * %(span)s + row_number() OVER (ORDER BY sha256) - 1,
+    SELECT change * $3 + row_number() OVER (ORDER BY sha256) - 1,
            sha256, format, width, height, size_bytes
     FROM missing, this ORDER BY sha256
     ON CONFLICT (sha256) DO NOTHING RETURNING sha256
 )
-SELECT change, at, (SELECT json_agg(sha256) FROM added) FROM this;
-SELECT (SELECT json_agg(line_number) FROM inspections
-        WHERE run_id = (SELECT id FROM runs WHERE run_id = %(run_id)s)
-          AND line_number = ANY(%(lines)s)),
-       (SELECT json_agg(json_build_array(sha256, id)) FROM images
-        WHERE sha256 = ANY(%(digests)s)),
-       (SELECT json_agg(json_build_array(id, image_id)) FROM detections
-        WHERE id = ANY(%(detections)s))
-"""
+SELECT change, at, (SELECT json_agg(sha256) FROM added) FROM this
+""",
+    ("text", "jsonb", "bigint"),
+)
+# Arrays, in the order of the keys; null for what is not stored.
+_LOOK_UP = Statement(
+    """
+SELECT (SELECT json_agg((SELECT i.line_number FROM inspections i
+                         WHERE i.run_id = run.id AND i.line_number = r::bigint))
+        FROM jsonb_array_elements($2) AS r),
+       (SELECT json_agg((SELECT i.id FROM images i WHERE i.sha256 = (r #>> '{}') COLLATE "C"))
+        FROM jsonb_array_elements($3) AS r),
+       (SELECT json_agg((SELECT d.image_id FROM detections d WHERE d.id = r::bigint))
+        FROM jsonb_array_elements($4) AS r)
+FROM (SELECT id FROM runs WHERE run_id = $1) AS run
+""",
+    ("text", "jsonb", "jsonb", "jsonb"),
+)
 # The same hash as audit.canonical.entry_hash(), because PostgreSQL escapes JSON strings in the same
 # way. Computed where the newest entry is read, so that no writer holds the chain for a round trip.
-_APPEND = f"""
+_APPEND = Statement(
+    f"""
 INSERT INTO audit_log (seq, change, at, actor, action, subject, content, previous, hash)
 SELECT seq, change, at::timestamptz, actor, action, subject, content::json, previous,
        encode(sha256(convert_to(
@@ -76,105 +93,158 @@ SELECT seq, change, at::timestamptz, actor, action, subject, content::json, prev
            || ',' || to_json(action) || ',' || to_json(subject) || ',' || to_json(content)
            || ',' || to_json(previous) || ']', 'UTF8')), 'hex')
 FROM (
-    SELECT coalesce(last.seq, 0) + 1 AS seq, %s::bigint AS change, %s::text AS at,
-           %s::text AS actor, %s::text AS action, %s::text AS subject, %s::text AS content,
+    SELECT coalesce(last.seq, 0) + 1 AS seq, $1 AS change, $2 AS at, $3 AS actor, $4 AS action,
+           $5 AS subject, $6 AS content,
            coalesce(last.hash, '{GENESIS}') AS previous
     FROM (SELECT) AS one
     LEFT JOIN (SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1) AS last ON true
 ) AS entry
-"""
+""",
+    ("bigint", "text", "text", "text", "text", "text"),
+)
+_LOCK = Statement("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", ("int",))
+_INSERT_MASKS = Statement(
+    "INSERT INTO masks (detection_id, png) SELECT * FROM unnest($1, $2)", ("bigint[]", "bytea[]")
+)
+T = TypeVar("T")
+_BATCH_TABLES = ("detections", "anomalies", "inspections", "inspection_attributes")
 _TYPES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-def begin_batch(conn: Connection, batch: Batch, *, span: int, first: str) -> BatchFacts | None:
-    """Implement Dialect.begin_batch(), after the statements `first`."""
-    parameters = {
-        "run_id": batch.run_id,
-        "images": orjson.dumps([(line, *astuple(image)) for line, image in batch.images]).decode(),
-        "span": span,
-        "lines": list(batch.lines),
-        "digests": [image.sha256 for _, image in batch.images],
-        "detections": list(batch.detections),
-    }
-    results = [rows for rows in _send(conn, first + _BEGIN_BATCH, parameters) if rows is not None]
-    locked, ((change, at, added),), ((lines, images, detections),) = results
+def begin_batch(
+    conn: Connection, batch: Batch, *, span: int, begin: str | None
+) -> BatchFacts | None:
+    """Implement Dialect.begin_batch(). `begin` is SQL that starts the transaction."""
+    digests = [image.sha256 for _, image in batch.images]
+    images = [(line, *astuple(image)) for line, image in batch.images]
+
+    keys = (batch.lines, digests, batch.detections)
+    calls: list[tuple[Statement, Sequence[Any]]] = [
+        (_LOCK_RUN, (batch.run_id,)),
+        (_STORE_IMAGES, (batch.run_id, _json(images), span)),
+        (_LOOK_UP, (batch.run_id, *map(_json, keys))),
+    ]
+    if begin is not None:
+        results = begin_with(conn, begin, _batch_statements(), calls)
+    else:
+        script = Script()
+        for statement, values in calls:
+            script.call(statement, *values)
+        results = script.send(conn)
+    locked, ((change, at, added),), looked_up = results
     if not locked:
         return None
+    ((lines, stored, detections),) = looked_up
     return BatchFacts(
         run=locked[0][0],
         change=change,
         now=at.astimezone(UTC),
-        lines=set(lines or ()),
-        images=dict(images or ()),
+        lines={line for line in lines or () if line is not None},
+        images=_found(digests, stored),
         added=added or (),
-        detections=dict(detections or ()),
+        detections=_found(batch.detections, detections),
     )
+
+
+def _json(values: Sequence[Any]) -> str:
+    return orjson.dumps(values).decode()
+
+
+def _found(keys: Sequence[T], values: Sequence[int | None] | None) -> dict[T, int]:
+    """Return the values of keys that have one."""
+    pairs = zip(keys, values or (), strict=True) if keys else ()
+    return {key: value for key, value in pairs if value is not None}
 
 
 def write(conn: Connection, writes: Sequence[Write]) -> None:
     """Implement Dialect.write()."""
-    statements, parameters = _statements(writes)
-    _send(conn, ";".join(statements), parameters)
+    script = Script(prepared_in(conn))
+    _add(script, writes)
+    script.send(conn)
 
 
 def append(
     conn: Connection, writes: Sequence[Write], entry: EntryFields, *, lock: int | None
 ) -> None:
     """Implement Dialect.append(), with the commit."""
-    statements, parameters = _statements(writes)
+    script = Script(prepared_in(conn))
+    _add(script, writes)
     if lock is not None:
-        statements.append(lock_statement(lock))
-    statements += [_APPEND, "COMMIT"]
-    _send(conn, ";".join(statements), [*parameters, *astuple(entry)])
+        script.call(_LOCK, lock)
+    script.call(_APPEND, *astuple(entry))
+    script.add("COMMIT")
+    script.send(conn)
 
 
-def lock_statement(key: int) -> str:
-    """Return SQL that takes one of the store's locks. The second key is the schema's."""
-    return f"SELECT pg_advisory_xact_lock({key:d}, hashtext(current_schema()))"
+def take_lock(conn: Connection, key: int) -> None:
+    """Take one of the store's locks. The second key is the schema's."""
+    script = Script()
+    script.call(_LOCK, key)
+    script.send(conn)
 
 
-def _send(conn: Connection, statements: str, parameters: Any) -> list[list[Any] | None]:
-    """Send statements in one round trip, and return each one's rows; None if it has no result."""
-    found: list[list[Any] | None] = []
-    with psycopg.ClientCursor(driver_connection(conn)) as cursor:
-        cursor.execute(statements.encode(), parameters)
-        while True:
-            found.append(cursor.fetchall() if cursor.description else None)
-            if not cursor.nextset():
-                return found
-
-
-def _statements(writes: Sequence[Write]) -> tuple[list[str], list[Any]]:
-    """Return the SQL of some writes, and its parameters."""
-    statements: list[str] = []
-    parameters: list[Any] = []
+def _add(script: Script, writes: Sequence[Write]) -> None:
+    """Add some writes to a script."""
     for write in writes:
         if isinstance(write, Rows):
-            statements.append(_insert_json(write.table, tuple(write.columns)))
-            parameters.append((b"[" + b",".join(write.lines) + b"]").decode())
+            insert = _insert_json(write.table, tuple(write.columns))
+            script.call(insert, (b"[" + b",".join(write.lines) + b"]").decode())
         elif isinstance(write, Masks):
-            values = ", ".join(["(%s, %s)"] * len(write.cells))
-            statements.append(f"INSERT INTO masks (detection_id, png) VALUES {values}")
-            parameters += [value for cells in write.cells for value in cells]
+            ids, pngs = zip(*write.cells, strict=True)
+            script.call(_INSERT_MASKS, list(ids), list(pngs))
         else:
-            equal = " AND ".join(f"{name} = %s" for name in write.equal)
-            statements.append(f"DELETE FROM {write.table} WHERE {equal} AND {write.key} = ANY(%s)")
-            parameters += [*write.equal.values(), list(write.values)]
-    return statements, parameters
+            delete = _delete(write.table, write.key, tuple(write.equal))
+            script.call(delete, list(write.values), *write.equal.values())
 
 
 @cache
-def _insert_json(table: str, columns: tuple[str, ...]) -> str:
-    """Return SQL that inserts the rows of a JSON array of arrays.
+def _batch_statements() -> tuple[Statement, ...]:
+    """Return all statements of a batch; the one that it sends first is the last."""
+    return (
+        _STORE_IMAGES,
+        _LOOK_UP,
+        *(_insert_json(table, BULK[table].columns) for table in _BATCH_TABLES),
+        _INSERT_MASKS,
+        _delete("pending_items", "line_number", ("run_id",)),
+        _LOCK,
+        _APPEND,
+        _LOCK_RUN,
+    )
+
+
+@cache
+def _delete(table: str, key: str, equal: tuple[str, ...]) -> Statement:
+    """Return a statement that deletes by a list of keys, and by columns that are equal."""
+    # Their range keeps a plan from reading all rows that are equal in the other columns.
+    conditions = [
+        f"{key} = ANY($1)",
+        f"{key} >= (SELECT min(k) FROM unnest($1) AS k)",
+        f"{key} <= (SELECT max(k) FROM unnest($1) AS k)",
+    ]
+    conditions += [f"{name} = ${place}" for place, name in enumerate(equal, start=2)]
+    kind = _type(table, key)
+    types = (f"{kind}[]", *(_type(table, name) for name in equal))
+    return Statement(f"DELETE FROM {table} WHERE {' AND '.join(conditions)}", types)
+
+
+@cache
+def _insert_json(table: str, columns: tuple[str, ...]) -> Statement:
+    """Return a statement that inserts the rows of a JSON array of arrays.
 
     Uses jsonb, which is parsed once instead of once for each cell. It lacks -0.0, which the store
     never writes.
     """
-    types = [Base.metadata.tables[table].c[name].type.compile(dialect=_TYPES) for name in columns]
     cells = ", ".join(
-        f"CAST(r->>{place} AS {kind.partition(' COLLATE')[0]})" for place, kind in enumerate(types)
+        f"CAST(r->>{place} AS {_type(table, name)})" for place, name in enumerate(columns)
     )
-    return (
+    return Statement(
         f"INSERT INTO {table} ({', '.join(columns)})"
-        f" SELECT {cells} FROM jsonb_array_elements(%s::jsonb) AS r"
+        f" SELECT {cells} FROM jsonb_array_elements($1) AS r",
+        ("jsonb",),
     )
+
+
+def _type(table: str, column: str) -> str:
+    """Return the type of a column, without its collation."""
+    kind: str = Base.metadata.tables[table].c[column].type.compile(dialect=_TYPES)
+    return kind.partition(" COLLATE")[0]

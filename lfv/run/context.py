@@ -91,13 +91,13 @@ class RunContext:
     @property
     def host_spec(self) -> HostSpec:
         """How to reach the model, also from another process."""
-        options: dict[str, Any] = {
-            "max_connections": self.ceiling,
-        }
-        if self.embedded:
-            options["embedded_home"] = str(self.settings.home)
         spec = model_spec(self.request, self.model_version, self.endpoint_url, self.settings)
-        return replace(spec, options={**spec.options, **options, "run_id": self.run_id})
+        return replace(
+            spec,
+            options={**spec.options, "max_connections": self.ceiling},
+            run_id=self.run_id,
+            embedded_home=str(self.settings.home) if self.embedded else None,
+        )
 
     @property
     def image_taker(self) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lfv.client.hosts import HostSpec
 from lfv.client.policy import Policy
 from lfv.client.policy.model import Rules
 from lfv.client.sources import SourceReader
@@ -332,9 +333,8 @@ def _host(run: Run, store: Store) -> str:
     hostings = store.hostings.of_run(run.run_id)
     if not hostings:
         return run.host
-    spec = hostings[-1].host_spec
-    embedded = "embedded_home" in (spec.get("options") or {})
-    place = "embedded service" if embedded else spec.get("endpoint_url") or "Amazon"
+    spec = HostSpec.from_dict(hostings[-1].host_spec)
+    place = "embedded service" if spec.embedded_home else spec.endpoint_url or "Amazon"
     return f"{run.host} ({place})"
 
 

@@ -6,6 +6,7 @@ One suite over all kinds of host. What is specific to one protocol has its own t
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -334,7 +335,7 @@ def test_another_process_stops_the_model_from_the_specification(
     place: Place, host: ModelHost
 ) -> None:
     bring_up(host)
-    other = open_host(HostSpec.from_json(host.spec.to_json()))
+    other = open_host(HostSpec.from_dict(json.loads(json.dumps(host.spec.to_dict()))))
     assert bring_down(other)
     other.close()
     assert host.describe().status is DOWN

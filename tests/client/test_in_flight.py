@@ -194,7 +194,7 @@ def test_waiting_for_a_permit_ends_with_the_run() -> None:
 def test_a_model_has_one_limit_in_a_process() -> None:
     spec = HostSpec("fake", "project", "1")
     one = shared_limit(spec, 8, lambda: ConcurrencyLimit(8, 3))
-    other = shared_limit(HostSpec("fake", "project", "1", options={"run_id": "2"}), 16, lambda: one)
+    other = shared_limit(HostSpec("fake", "project", "1", run_id="2"), 16, lambda: one)
     assert one is other
     assert one.ceiling == 16
     assert shared_limit(HostSpec("fake", "project", "2"), 8, lambda: ConcurrencyLimit(8)) is not one

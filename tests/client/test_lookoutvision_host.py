@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -283,9 +284,14 @@ def test_names_that_the_api_refuses(api: ScriptedApi, project: str, version: str
 
 
 def test_a_specification_survives_storage() -> None:
-    one = HostSpec("lookoutvision", "p", "1", "http://x", "eu-west-1", {"max_connections": 4})
-    assert HostSpec.from_json(one.to_json()) == one
-    assert HostSpec.from_dict(one.to_dict()) == one
+    options = {"max_connections": 4}
+    place = ("lookoutvision", "p", "1", "http://x", "eu-west-1")
+    one = HostSpec(*place, options, run_id="r-1", embedded_home="/home/lfv")
+    assert HostSpec.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    # Release 0.1.0 stored the run and the home folder among the options.
+    stored = HostSpec(*place, {**options, "run_id": "r-1", "embedded_home": "/home/lfv"}).to_dict()
+    del stored["run_id"], stored["embedded_home"]
+    assert HostSpec.from_dict(stored) == one
 
 
 @pytest.mark.parametrize(

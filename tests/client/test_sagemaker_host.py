@@ -38,9 +38,11 @@ def endpoint() -> Iterator[Endpoint]:
         yield endpoint
 
 
-def host_of(endpoint: Endpoint, version: str = "latest", **options: Any) -> SageMakerHost:
+def host_of(
+    endpoint: Endpoint, version: str = "latest", run_id: str = "", **options: Any
+) -> SageMakerHost:
     given = {"role_arn": ROLE, **options}
-    spec = HostSpec("sagemaker", "parts", version, endpoint.url, "us-east-1", given)
+    spec = HostSpec("sagemaker", "parts", version, endpoint.url, "us-east-1", given, run_id)
     return SageMakerHost(spec, retries=FEW)
 
 

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 from lfv.client.clock import SYSTEM_CLOCK, Clock
 from lfv.client.errors import HostConflict, HostError
+from lfv.client.hosts import registry
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
-from lfv.client.hosts.registry import register_host_kind, unregister_host_kind
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.formats.answers import Anomaly, DetectAnomalyResult
 from lfv.formats.status import ModelStatus
@@ -308,8 +309,5 @@ class FakeModelHost:
 @contextmanager
 def fake_hosts(model: FakeModel) -> Iterator[HostSpec]:
     """Yield a spec for which `open_host` opens a host on `model` within the block."""
-    register_host_kind(FAKE_KIND, lambda _: FakeModelHost(model))
-    try:
+    with mock.patch.dict(registry._KINDS, {FAKE_KIND: lambda _: FakeModelHost(model)}):
         yield HostSpec(FAKE_KIND, model.project, model.version)
-    finally:
-        unregister_host_kind(FAKE_KIND)

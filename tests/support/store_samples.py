@@ -16,7 +16,7 @@ from lfv_store.views import HOSTING_COSTS
 T0 = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
 POLICY = {"confidence": 0.8}
 LEASE: dict[str, Any] = {
-    "host_spec": {"kind": "lookoutvision", "project": "bottles"},
+    "host_spec": {"kind": "lookoutvision", "project": "bottles", "model_version": "1"},
     "units": (1, None),
     "price_per_unit_hour": 4.0,
     "ttl": timedelta(seconds=60),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from tests.support.ui import RUN_ID, scene, served
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.parametrize("stored_by", ["this release", "0.1.0"])
 def test_a_model_that_is_up_is_stopped_from_its_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stored_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
@@ -32,7 +34,11 @@ def test_a_model_that_is_up_is_stopped_from_its_page(
         host.close()
         key = ModelKey("lookoutvision", state.model_arn, "parts", "1", state.created_at)
         model = place.store.models.register(key)
-        lease = place.store.leases.acquire(model, RUN_ID, **{**LEASE, "host_spec": spec.to_dict()})
+        stored = replace(spec, run_id=RUN_ID).to_dict()
+        if stored_by == "0.1.0":
+            del stored["embedded_home"]
+            stored["options"] = {"run_id": stored.pop("run_id"), "max_connections": 8}
+        lease = place.store.leases.acquire(model, RUN_ID, **{**LEASE, "host_spec": stored})
         place.store.hostings.mark_hosted(lease.hosting_id, datetime.now(UTC))
         with served(place) as mara:
             page = mara.get(f"/models/{model}").text

@@ -2,12 +2,7 @@
 
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
 from lfv.client.hosts.protocol import Detection, HostFactory, HostSpec, ModelHost, ModelState, Units
-from lfv.client.hosts.registry import (
-    image_limits,
-    open_host,
-    register_host_kind,
-    unregister_host_kind,
-)
+from lfv.client.hosts.registry import image_limits, open_host
 from lfv.client.hosts.sagemaker import SageMakerHost
 from lfv.formats.status import ModelStatus
 
@@ -23,6 +18,4 @@ __all__ = [
     "Units",
     "image_limits",
     "open_host",
-    "register_host_kind",
-    "unregister_host_kind",
 ]

@@ -49,8 +49,7 @@ class Options:
 
     `max_connections` and `read_timeout` are for DetectAnomalies. `control_timeout` is for all other
     calls, and short so that a hanging call does not keep a model up. `anomaly_maps` requests a heat
-    map with every answer; only the embedded service supports it. `embedded_home` and `run_id` are
-    for the pipeline.
+    map with every answer; only the embedded service supports it.
     """
 
     max_connections: int = 32
@@ -58,8 +57,6 @@ class Options:
     read_timeout: float = 60.0
     control_timeout: float = 15.0
     anomaly_maps: bool = False
-    embedded_home: str = ""
-    run_id: str = ""
 
 
 class LookoutVisionHost:
@@ -72,12 +69,7 @@ class LookoutVisionHost:
     def __init__(self, spec: HostSpec, *, retries: RetryPolicy | None = None) -> None:
         self._retries = retries or RetryPolicy()
         self._where = spec.endpoint_url or "Amazon Lookout for Vision"
-        self._options = read_options(
-            spec.options,
-            Options,
-            host="Lookout for Vision's host",
-            unlisted={"embedded_home", "run_id"},
-        )
+        self._options = read_options(spec.options, Options, host="Lookout for Vision's host")
         self._control = self._connect(
             spec, max_connections=4, read_timeout=self._options.control_timeout
         )

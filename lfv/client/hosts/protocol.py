@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,8 @@ from typing import Any, Protocol
 
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.status import ModelStatus
+
+_ONCE_OPTIONS = frozenset({"run_id", "embedded_home"})
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class HostSpec:
 
     `kind` names the implementation ('lookoutvision'), `project` and `model_version` the model
     ('latest' for the newest). `endpoint_url` is None for AWS. `options` are JSON values that only
-    this kind of host understands.
+    this kind of host understands. `run_id` is the run that the host is opened for, if any.
+    `embedded_home` is the home folder of the embedded service that hosts the model, or None; its
+    `endpoint_url` changes at each start.
     """
 
     kind: str
@@ -75,25 +78,23 @@ class HostSpec:
     endpoint_url: str | None = None
     region: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = ""
+    embedded_home: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"options": dict(self.options)}
 
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), sort_keys=True)
-
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> HostSpec:
         """Inverse of `to_dict`. Raises TypeError or ValueError for an invalid mapping."""
-        spec = cls(**value)
+        options = dict(value.get("options") or {})
+        # Release 0.1.0 stored these two as options.
+        lifted = {name: options.pop(name) for name in _ONCE_OPTIONS & options.keys()}
+        spec = cls(**{**value, **lifted, "options": options})
         for name in ("kind", "project", "model_version"):
             if not isinstance(getattr(spec, name), str) or not getattr(spec, name):
                 raise ValueError(f"a host specification needs a string for {name}")
         return spec
-
-    @classmethod
-    def from_json(cls, text: str) -> HostSpec:
-        return cls.from_dict(json.loads(text))
 
 
 class ModelHost(Protocol):

@@ -32,12 +32,3 @@ def open_host(spec: HostSpec) -> ModelHost:
 def image_limits(kind: str) -> ImageLimits:
     """Return the limits of images on a kind of host."""
     return _IMAGE_LIMITS.get(kind, DEFAULT_LIMITS)
-
-
-def register_host_kind(kind: str, factory: HostFactory) -> None:
-    """Add or replace a kind of host, for implementations outside this package."""
-    _KINDS[kind] = factory
-
-
-def unregister_host_kind(kind: str) -> None:
-    _KINDS.pop(kind, None)

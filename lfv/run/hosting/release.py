@@ -35,12 +35,11 @@ _WATCH_SECONDS = 0.5
 def reopen_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
     """Open the host of a stored specification, starting an embedded service if needed."""
     spec = HostSpec.from_dict(host_spec)
-    home = spec.options.get("embedded_home")
     with ExitStack() as stack:
-        if home is not None:
+        if spec.embedded_home is not None:
             from lfv.settings import get_settings  # a guard starts faster without pydantic
 
-            service = embedded_service(get_settings(home=Path(home)))
+            service = embedded_service(get_settings(home=Path(spec.embedded_home)))
             spec = replace(spec, endpoint_url=stack.enter_context(service))
         yield stack.enter_context(closing(open_host(spec)))
 

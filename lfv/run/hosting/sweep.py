@@ -139,7 +139,7 @@ def sweeper_name() -> str:
 
 def _is_reachable(host_spec: Mapping[str, Any]) -> bool:
     """Whether this machine can reach the host; an embedded service is local to its machine."""
-    home = HostSpec.from_dict(host_spec).options.get("embedded_home")
+    home = HostSpec.from_dict(host_spec).embedded_home
     return home is None or Path(home).is_dir()
 
 
@@ -230,7 +230,7 @@ def _unknown_endpoints(
         if spec.kind in {SAGEMAKER, BATCH_JOB} and spec.endpoint_url == endpoint_url
     }
     # One account may have several addresses, such as that of a VPC endpoint.
-    runs = {run for spec in used if (run := spec.options.get("run_id"))}
+    runs = {spec.run_id for spec in used if spec.run_id}
     unknown = []
     for endpoint in tagged:
         if endpoint.name in known or endpoint.run_id in runs:
@@ -267,7 +267,7 @@ def _places(
     for hosting in hostings:
         spec = HostSpec.from_dict(hosting.host_spec)
         kind = SAGEMAKER if spec.kind == BATCH_JOB else spec.kind
-        if kind in {LOOKOUTVISION, SAGEMAKER} and "embedded_home" not in spec.options:
+        if kind in {LOOKOUTVISION, SAGEMAKER} and spec.embedded_home is None:
             found.add((kind, spec.endpoint_url, spec.region))
     return found
 
@@ -283,7 +283,7 @@ def _known_models(
     for spec in _open_specs(store):
         if spec.kind != LOOKOUTVISION:
             continue
-        home = spec.options.get("embedded_home")
+        home = spec.embedded_home
         here = home is not None and Path(home).absolute() == settings.home.absolute()
         endpoint_url = service if here else spec.endpoint_url
         known.add((endpoint_url, spec.project, spec.model_version))

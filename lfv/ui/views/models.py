@@ -221,17 +221,14 @@ def stop(call: Call) -> Response:
     if hosting is None:
         raise Refused("No hosting of this model is open.", 409)
     spec = HostSpec.from_dict(hosting.host_spec)
-    options = {k: v for k, v in spec.options.items() if k != "embedded_home"}
     settings = call.ui.settings.model_copy(
         update={
             "host": spec.kind,
-            "endpoint_url": spec.endpoint_url,
+            "endpoint_url": None if spec.embedded_home else spec.endpoint_url,
             "region": spec.region,
-            "host_options": options,
+            "host_options": dict(spec.options),
         }
     )
-    if "embedded_home" in spec.options:
-        settings = settings.model_copy(update={"endpoint_url": None})
     stop_model(
         settings,
         spec.project,

@@ -31,7 +31,7 @@ from lfv.formats.status import ModelStatus
 
 LATEST = "latest"
 #: Options that the pipeline sets for every kind of host; not used here.
-_UNLISTED = frozenset({"run_id", "connect_timeout", "max_connections"})
+_UNLISTED = frozenset({"connect_timeout", "max_connections"})
 _ARN_VERSION = re.compile(r":model/[^/]+/([^/]+)$")
 _STATUSES = {
     AgentStatus.STOPPED: ModelStatus.TRAINED,
@@ -56,7 +56,6 @@ class Options:
     control_timeout: float = 60.0
     connect_timeout: float = 5.0
     max_connections: int = 32
-    run_id: str = ""
 
 
 class EdgeAgentHost:

@@ -27,7 +27,7 @@ from lfv.formats.status import ModelStatus
 #: TransformJobStatus of jobs that are billed.
 RUNNING = frozenset({"InProgress", "Stopping"})
 #: Options that only the pipeline sets.
-_UNLISTED = frozenset({"run_id", "job", "input", "output", "content_type"})
+_UNLISTED = frozenset({"job", "input", "output", "content_type"})
 #: Options of trainings and endpoints; ignored here because they may be set for all commands.
 _UNUSED = TRAINING_OPTIONS | {
     *("endpoint_name", "runtime_endpoint_url", "max_connections", "read_timeout"),
@@ -54,7 +54,6 @@ class Options:
     role_arn: str = ""
     network_isolation: bool = True
     concurrency: int = 4
-    run_id: str = ""
     connect_timeout: float = 5.0
     control_timeout: float = 15.0
 
@@ -129,7 +128,7 @@ class BatchJobHost:
         if self.job().status:
             return self.describe()  # an earlier call of this start created it; its answer was lost
         options = self._options
-        labels = hosting_tags(options.job, self.spec.project, client_token, options.run_id)
+        labels = hosting_tags(options.job, self.spec.project, client_token, self.spec.run_id)
         model = make_model(
             self._account,
             self._source,

@@ -75,9 +75,9 @@ class Options:
     """Options in `HostSpec.options` of a SageMaker host.
 
     `role_arn` is the model's execution role, required unless an existing model or endpoint is used.
-    `endpoint_name` defaults to a name derived from the project and the model. `run_id` is stored in
-    the tags. `runtime_endpoint_url` is the address for InvokeEndpoint, `endpoint_url` by default.
-    Time limits are in seconds.
+    `endpoint_name` defaults to a name derived from the project and the model.
+    `runtime_endpoint_url` is the address for InvokeEndpoint, `endpoint_url` by default. Time limits
+    are in seconds.
     """
 
     instance_type: str = DEFAULT_INSTANCE_TYPE
@@ -85,7 +85,6 @@ class Options:
     endpoint_name: str = ""
     network_isolation: bool = True
     runtime_endpoint_url: str | None = None
-    run_id: str = ""
     max_connections: int = 32
     connect_timeout: float = 5.0
     read_timeout: float = _READ_TIMEOUT
@@ -94,9 +93,7 @@ class Options:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
         """Parse options. Raises HostRejected for an unknown name or an invalid value."""
-        options = read_options(
-            given, cls, host="A SageMaker host", unlisted={"run_id"}, unused=_UNUSED
-        )
+        options = read_options(given, cls, host="A SageMaker host", unused=_UNUSED)
         if options.endpoint_name:
             check_name(options.endpoint_name, "Endpoint")
             if len(options.endpoint_name) > _LONGEST_ENDPOINT_NAME:
@@ -208,7 +205,7 @@ class SageMakerHost:
 
     def _create(self, units: Units, client_token: str) -> None:
         options = self._options
-        labels = hosting_tags(self._name, self.spec.project, client_token, options.run_id)
+        labels = hosting_tags(self._name, self.spec.project, client_token, self.spec.run_id)
         model = make_model(
             self._account,
             self._source,

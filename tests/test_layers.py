@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"lfv.onnx_files", "lfv.launch"},
     "lfv.engine": {"lfv.formats", "lfv.onnx_files"},
     "lfv.formats": set(),
-    "lfv.settings": set(),
+    "lfv.settings": {"lfv.formats"},
     "lfv.launch": set(),
     "lfv.onnx_files": set(),  # reads files, which formats never do
     "lfv_store": set(),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from lfv.formats.loopback import is_local_name
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NotSpreadable
 from lfv.settings import Settings
@@ -26,7 +27,6 @@ _CONNECT_SECONDS = 5.0
 _BATCHES_PER_WORKER = 10
 _BATCHES_AT_A_TIME = 3
 _SMALLEST_BATCH = 20
-_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def check_spreadable(settings: Settings, *, embedded: bool) -> None:
@@ -45,7 +45,7 @@ def check_spreadable(settings: Settings, *, embedded: bool) -> None:
             "LFV_DATABASE_URL to a PostgreSQL database"
         )
     address = settings.dask_address or ""
-    if embedded and urlsplit(address).hostname not in _THIS_MACHINE:
+    if embedded and not is_local_name(urlsplit(address).hostname or ""):
         raise NotSpreadable(
             f"the Dask workers of {address} may run on machines that cannot reach the embedded "
             "service; name one that all of them can reach with --endpoint-url"

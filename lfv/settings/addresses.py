@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from lfv.formats.loopback import is_local_name
+
 
 def without_password(url: str) -> str:
     """Return a database URL with its password replaced by `***`."""
@@ -22,4 +24,4 @@ def is_https_or_loopback(address: str) -> bool:
     parts = urlsplit(address)
     if parts.scheme == "https":
         return bool(parts.hostname)
-    return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return parts.scheme == "http" and is_local_name(parts.hostname or "")

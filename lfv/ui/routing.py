@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from lfv.client.errors import HostError, HostingError, PolicyError
-from lfv.formats.loopback import is_loopback
+from lfv.formats.loopback import is_local_name, is_loopback
 from lfv.run.errors import ModelInUse, RunNotFound
 from lfv.run.retrain import NothingReviewed
 from lfv.ui.accounts import Visitor, new_token
@@ -22,7 +22,6 @@ from lfv.ui.context import Ui
 from lfv.ui.jobs import Busy
 from lfv.ui.render import page
 from lfv.ui.security import (
-    LOOPBACK_NAMES,
     MOST_FORM_BYTES,
     FormTooLarge,
     host_name,
@@ -139,7 +138,7 @@ def guard(
 def is_our_name(ui: Ui, request: Request) -> bool:
     """Whether the browser used one of the server's names."""
     name = host_name(request)
-    return name in LOOPBACK_NAMES or name in ui.options.hosts
+    return is_local_name(name) or name in ui.options.hosts
 
 
 def may_look(ui: Ui, request: Request) -> bool:

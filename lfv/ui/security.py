@@ -29,7 +29,6 @@ HEADERS: Mapping[str, str] = {
 }
 MOST_FORM_BYTES = 256 * 1024
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?\Z", re.IGNORECASE)
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SecurityHeaders:

@@ -19,6 +19,7 @@ from lfv.cli.common import current_user, settings_from, store_from
 from lfv.cli.demo_results import ImageResult, image_results
 from lfv.cli.options import JsonOption, examples
 from lfv.cli.progress import Activity
+from lfv.formats.training_request import FALSE_ALARMS, MISS_COST
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def _own_settings(folder: Path) -> Settings:
         "detector": None,
         "network": False,
         "pretrained_backbone": True,
-        "miss_cost": 1.0,
-        "false_alarms": 0.02,
+        "miss_cost": MISS_COST,
+        "false_alarms": FALSE_ALARMS,
     }
     return given.model_copy(update=alone)
 

@@ -7,6 +7,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lfv.formats.training_request import (
+    FALSE_ALARMS,
+    LEAST_MISS_COST,
+    MISS_COST,
+    MOST_FALSE_ALARMS,
+    MOST_MISS_COST,
+)
+
 #: The values of `lfv_store.records`, whose import takes longer than `lfv --help`.
 VerdictName = Literal["accept", "reject", "review"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "crashed", "interrupted"]
@@ -171,9 +179,10 @@ MissCostOption = Annotated[
     typer.Option(
         "--miss-cost",
         help="Cost of a missed defect, in false alarms. A higher cost turns more verdicts into "
-        "anomalous, and does not change the confidence. Default: LFV_MISS_COST or 1.",
-        min=0.01,
-        max=100,
+        "anomalous, and does not change the confidence. Default: LFV_MISS_COST or "
+        f"{MISS_COST:g}.",
+        min=LEAST_MISS_COST,
+        max=MOST_MISS_COST,
     ),
 ]
 FalseAlarmsOption = Annotated[
@@ -181,9 +190,9 @@ FalseAlarmsOption = Annotated[
     typer.Option(
         "--false-alarms",
         help="Accepted false-alarm rate of models trained on normal images only. Default: "
-        "LFV_FALSE_ALARMS or 0.02.",
+        f"LFV_FALSE_ALARMS or {FALSE_ALARMS:g}.",
         min=0.0001,
-        max=0.5,
+        max=MOST_FALSE_ALARMS,
     ),
 ]
 ConvertOption = Annotated[

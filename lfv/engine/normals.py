@@ -34,6 +34,7 @@ from lfv.engine.observations import OVERVIEW, Observation, all_maps, statistics
 from lfv.engine.patches import fit_patches
 from lfv.engine.positional import SUMS, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
+from lfv.formats.training_request import FALSE_ALARMS
 
 #: Many, because with few folds, held-out images seem unusual merely for lack of training images.
 FOLDS = 15
@@ -43,8 +44,6 @@ SHARES = {UNUSUAL: 0.45, UNUSUAL_CONTRAST: 0.15, PATCHES: 0.2, PLACES: 0.2}
 #: Exponent of the summed deviations. On 18 draws of six sets, squares raised the recall from 0.53
 #: to 0.58, with 2.6 instead of 1.9 % of new normal images called anomalous, at an AUROC of 0.91.
 POWER = 2.0
-#: Default false-alarm rate.
-FALSE_ALARMS = 0.02
 #: If at least this many images are expected above the limit, it is a rank, not extrapolated.
 _LEAST_ABOVE = 2
 #: Deviations of the score that change the odds of an anomaly by a factor of e.

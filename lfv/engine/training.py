@@ -46,6 +46,7 @@ from lfv.engine.plugins import (
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.regions import learn_regions
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
+from lfv.formats.training_request import TrainingRequest
 
 
 def _silent(_share: float, _what: str) -> None:
@@ -117,10 +118,10 @@ class _Prepared:
 
 
 def _check_options(options: TrainingOptions) -> None:
-    if not 0.01 <= options.miss_cost <= 100:
-        raise TrainingError("The cost of a missed defect must be from 0.01 to 100 false alarms.")
-    if not 0 < options.false_alarms <= 0.5:
-        raise TrainingError("The rate of false alarms must be above 0 and at most 0.5.")
+    try:
+        TrainingRequest(miss_cost=options.miss_cost, false_alarms=options.false_alarms)
+    except ValueError as error:
+        raise TrainingError(f"{str(error).capitalize()}.") from error
     if options.detector is not None:
         if options.network:
             raise TrainingError(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lfv.formats.training_request import FALSE_ALARMS, MISS_COST
+
 #: Called with the share of a training that is done, 0 to 1, and the current activity.
 Progress = Callable[[float, str], None]
 
@@ -40,10 +42,10 @@ class TrainingOptions:
     backbone: Path | None = None
     #: Use the pretrained backbone, unless ``backbone`` names another.
     pretrained: bool = True
-    #: Accepted false-alarm rate of models trained on normal images only, 0 to 0.5.
-    false_alarms: float = 0.02
+    #: Accepted false-alarm rate of models trained on normal images only.
+    false_alarms: float = FALSE_ALARMS
     #: Cost of a missed defect in false alarms. Changes verdicts, not confidences.
-    miss_cost: float = 1.0
+    miss_cost: float = MISS_COST
     #: An ONNX file, image to anomaly score and map, to calibrate in place of training.
     detector: Path | None = None
     #: Largest size of such a file.

@@ -16,6 +16,10 @@ PREFIX = "lfv:train:"
 FITTED = "lfv:fitted"
 #: The message of a refused network.
 NEEDS_TORCH = "needs PyTorch, which is not installed: pip install 'lfv-pipeline[network]'"
+#: Cost of a missed defect in false alarms: default, least and most.
+MISS_COST, LEAST_MISS_COST, MOST_MISS_COST = 1.0, 0.01, 100.0
+#: Accepted false-alarm rate of models trained on normal images only: default and most.
+FALSE_ALARMS, MOST_FALSE_ALARMS = 0.02, 0.5
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SHORT = 12
 _WITH_NETWORK: dict[bool | None, str] = {True: "with a network", False: "without a network"}
@@ -47,10 +51,16 @@ class TrainingRequest:
             raise ValueError("a detector is not trained: give a backbone or a detector, not both")
         if self.network and self.detector is not None:
             raise ValueError("a detector is not trained: give a detector or a network, not both")
-        if self.miss_cost is not None and not 0.01 <= self.miss_cost <= 100:
-            raise ValueError("the cost of a missed defect must be from 0.01 to 100 false alarms")
-        if self.false_alarms is not None and not 0 < self.false_alarms <= 0.5:
-            raise ValueError("the rate of false alarms must be above 0 and at most 0.5")
+        cost, rate = self.miss_cost, self.false_alarms
+        if cost is not None and not LEAST_MISS_COST <= cost <= MOST_MISS_COST:
+            raise ValueError(
+                f"the cost of a missed defect must be from {LEAST_MISS_COST:g} to "
+                f"{MOST_MISS_COST:g} false alarms"
+            )
+        if rate is not None and not 0 < rate <= MOST_FALSE_ALARMS:
+            raise ValueError(
+                f"the rate of false alarms must be above 0 and at most {MOST_FALSE_ALARMS:g}"
+            )
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> TrainingRequest:

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from lfv.formats.images import ImageLimits
 from lfv.formats.loopback import is_loopback
 from lfv.formats.refs import is_bucket_name
-from lfv.formats.training_request import NEEDS_TORCH, TrainingRequest
+from lfv.formats.training_request import FALSE_ALARMS, MISS_COST, NEEDS_TORCH, TrainingRequest
 from lfv.server.errors import OptionsError
 
 MIB = 1024 * 1024
@@ -129,9 +129,9 @@ class ServeOptions:
     #: Trainings use the pretrained backbone, unless ``backbone`` names another.
     pretrained_backbone: bool = True
     #: Cost of a missed defect, in false alarms, for the verdicts of models trained here.
-    miss_cost: float = 1.0
+    miss_cost: float = MISS_COST
     #: Share of normal images that a model trained on normal images only may call anomalous.
-    false_alarms: float = 0.02
+    false_alarms: float = FALSE_ALARMS
     #: Module that trains and predicts.
     engine: str = "lfv.engine"
     log_level: str = "warning"
@@ -215,7 +215,12 @@ class ServeOptions:
             "miss_cost": self.miss_cost,
             "false_alarms": self.false_alarms,
         }
-        usual = {"network": False, "pretrained": True, "miss_cost": 1.0, "false_alarms": 0.02}
+        usual = {
+            "network": False,
+            "pretrained": True,
+            "miss_cost": MISS_COST,
+            "false_alarms": FALSE_ALARMS,
+        }
         return {name: value for name, value in given.items() if value != usual[name]}
 
     @property

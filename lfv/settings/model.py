@@ -7,15 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    Field,
-    PositiveInt,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from lfv.formats import training_request as training
 from lfv.settings.addresses import is_https_or_loopback, without_password
 
 ENV_PREFIX = "LFV_"
@@ -127,12 +122,15 @@ class Settings(BaseSettings):
 
     pretrained_backbone: bool = Field(True, description="Train with the pretrained backbone.")
     miss_cost: float = Field(
-        1.0, ge=0.01, le=100, description="Cost of a missed defect, in false alarms."
+        training.MISS_COST,
+        ge=training.LEAST_MISS_COST,
+        le=training.MOST_MISS_COST,
+        description="Cost of a missed defect, in false alarms.",
     )
     false_alarms: float = Field(
-        0.02,
+        training.FALSE_ALARMS,
         gt=0,
-        le=0.5,
+        le=training.MOST_FALSE_ALARMS,
         description="False-alarm rate aimed at by a model trained on normal images only.",
     )
 

@@ -49,7 +49,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no
 
 # Formats, policies, clients, the store on SQLite, reports, layers and docs. None of their files
 # has a costly fixture, so a worker without work takes tests of another one's file.
-CHECKED := tests/client tests/store tests/cli/test_docs.py tests/faults/test_docs.py \
+CHECKED := tests/formats tests/client tests/store tests/cli/test_docs.py tests/faults/test_docs.py \
 	tests/report tests/server/test_coverage.py tests/test_docs.py tests/test_layers.py
 check: dev ## the fast part of the tests, in less than two minutes
 	$(PYTEST) --dist worksteal -m "not slow and not postgresql" $(CHECKED)

@@ -16,6 +16,7 @@ from tests.support.databases import (  # noqa: F401  (fixtures and an option for
     pytest_addoption,
     sqlite_url,
 )
+from tests.support.encoded import make_image
 
 pytest_plugins = ["tests.support.fault_options"]
 
@@ -40,6 +41,18 @@ def sample_data() -> Path:
     if not SAMPLE_DATA.is_dir():
         skip_or_fail("the sample images are not here: ../shared/data does not exist")
     return SAMPLE_DATA
+
+
+@pytest.fixture(scope="session")
+def png() -> bytes:
+    """A PNG file of 64x64 pixels."""
+    return make_image()
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> bytes:
+    """A JPEG file of 80x64 pixels."""
+    return make_image("JPEG", (80, 64))
 
 
 #: Seconds of a test that uses a fixture: commands that import Prefect, a flow run, the test's own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -12,33 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from lfv.client.sources import SourceReader
 from tests.support import lots
 from tests.support.waiting import PLENTY
-
-
-def make_image(
-    format_: str = "PNG", size: tuple[int, int] = (64, 64), mode: str = "RGB", **save: Any
-) -> bytes:
-    image = Image.new(mode, size)
-    if mode in ("L", "RGB"):  # not compressible
-        noise = bytes((x * 7 + x // 11) % 251 for x in range(size[0] * size[1] * len(mode)))
-        image.frombytes(noise)
-    out = io.BytesIO()
-    image.save(out, format_, **save)
-    return out.getvalue()
-
-
-@pytest.fixture(scope="session")
-def png() -> bytes:
-    return make_image()
-
-
-@pytest.fixture(scope="session")
-def jpeg() -> bytes:
-    return make_image("JPEG", (80, 64))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, ModelHost, Units, open_host
 from lfv.client.hosts.edge.pixels import to_rgb888
 from lfv.formats.status import ModelStatus
-from tests.client.conftest import make_image
+from tests.support.encoded import make_image
 from tests.support.places import HANG_SECONDS, PLACES, Place
 from tests.support.waiting import PLENTY, wait_until
 

@@ -22,7 +22,7 @@ from lfv.client.errors import (
 from lfv.client.hosts.sagemaker.answers import parse_answer
 from lfv.client.hosts.sagemaker.failures import control_failure, runtime_failure
 from lfv.formats.errors import ResponseInvalid
-from tests.client.conftest import make_image
+from tests.support.encoded import make_image
 
 FLAT = {"Source": {"Type": "direct"}, "IsAnomalous": True, "Confidence": 0.93}
 PIXELS = {"TotalPercentageArea": 0.02, "Color": "#FF0000"}

@@ -23,7 +23,7 @@ from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging, stage_training
 from lfv.client.training import TrainedModel
 from lfv.formats.refs import S3Ref
-from tests.client.conftest import make_image
+from tests.support.encoded import make_image
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.fake_model import FakeClock
 from tests.support.service import line

@@ -34,8 +34,8 @@ from lfv.run.start import RunStarter, begin_run
 from lfv.run.training import train_project
 from lfv.settings import get_settings
 from lfv_store import open_store
-from tests.client.conftest import make_image
 from tests.support.aws_actions import recorded_actions
+from tests.support.encoded import make_image
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.sagemaker_standin import JOB, MODEL, ROLE, endpoint_name
 from tests.support.service import line

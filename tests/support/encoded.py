@@ -14,3 +14,16 @@ def encoded(
     out = io.BytesIO()
     Image.new(mode, size).save(out, format_, **save)
     return out.getvalue()
+
+
+def make_image(
+    format_: str = "PNG", size: tuple[int, int] = (64, 64), mode: str = "RGB", **save: Any
+) -> bytes:
+    """Return an image whose pixels cannot be compressed."""
+    image = Image.new(mode, size)
+    if mode in ("L", "RGB"):
+        noise = bytes((x * 7 + x // 11) % 251 for x in range(size[0] * size[1] * len(mode)))
+        image.frombytes(noise)
+    out = io.BytesIO()
+    image.save(out, format_, **save)
+    return out.getvalue()

@@ -122,7 +122,7 @@ def test_a_killed_run_leaves_the_stop_to_its_guard(scene: Scene) -> None:
         "flows.inspect_images:ProgressArtifact",
         "lfv.run.hosting.hold:ModelHold.__exit__",
         "lfv.run.hosting.release:ensure_stopped",
-        "lfv.run.hosting.guard_client:Guard.released",
+        "lfv.run.hosting.guard_client:Guard.report_release",
     ],
 )
 def test_a_run_killed_between_two_steps(scene: Scene, where: str) -> None:

@@ -110,10 +110,12 @@ class Forks:
 
 
 @contextmanager
-def forks(*modules: str) -> Iterator[Forks]:
-    """A process that has imported `modules` and forks others."""
+def forks(*modules: str, environment: Mapping[str, str] | None = None) -> Iterator[Forks]:
+    """A process that has imported `modules`, in an `environment` or ours, and forks others."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    process = subprocess.Popen([sys.executable, "-m", __name__, *modules], stdin=theirs, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, *modules], stdin=theirs, cwd=ROOT, env=environment
+    )
     theirs.close()
     with ours:
         yield Forks(ours)

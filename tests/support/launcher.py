@@ -6,17 +6,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import zygote
+from tests.support.forks import ROOT, Call, Forked, Forks, forks
 from tests.support.processes import guards_of, kill
-from tests.support.waiting import PLENTY, wait_gone, wait_until
+from tests.support.waiting import PLENTY, wait_until
+
+_COMMAND = "tests.support.lfv_command"
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,13 @@ class Break:
 class Running:
     """A started command; `file` is the prefix of its files."""
 
-    pid: int
+    process: Forked
     file: str
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self.process.pid
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send it a signal."""
@@ -46,10 +52,10 @@ class Running:
 
     def wait(self) -> int:
         """Its exit status; negative: the number of the signal that ended it."""
-        assert wait_gone(self.pid), f"still running: {self.said}"
-        status = Path(f"{self.file}.status")
-        wait_until(status.exists)
-        return int(status.read_text())
+        try:
+            return self.process.wait(PLENTY)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running: {self.said}") from None
 
     def finish(self) -> dict[str, Any]:
         """Its JSON output, once it ended with status 0."""
@@ -61,7 +67,8 @@ class Running:
     def broken_at(self) -> float:
         """When its fault occurred (seconds since the epoch)."""
         broken = Path(f"{self.file}.broken")
-        wait_until(broken.exists)
+        wait_until(lambda: broken.exists() or self.process.poll() is not None)
+        assert broken.exists(), f"ended without its fault: {self.said}"
         return float(broken.read_text())
 
     @property
@@ -71,11 +78,12 @@ class Running:
 
 
 class Launcher:
-    """The pipe to the zygote, for commands to start; thread-safe."""
+    """Starts commands, each with files of its own in a folder; thread-safe."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
-        self._process = process
+    def __init__(self, forks: Forks, folder: Path, environment: Mapping[str, str]) -> None:
+        self._forks = forks
         self._folder = folder
+        self._environment = environment
         self._lock = threading.Lock()
         self._started = 0
 
@@ -92,35 +100,32 @@ class Launcher:
         with self._lock:
             self._started += 1
             file = str(self._folder / f"command-{self._started}")
-            job = {
-                "job": file,
-                "arguments": list(arguments),
-                "environment": dict(environment),
-                "breaks": [vars(one) for one in breaks],
-                "options": dict(options or {}),
-                "api_url": api_url,
-            }
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(job).encode() + b"\n")
-            self._process.stdin.flush()
-        pid = Path(f"{file}.pid")
-        wait_until(pid.exists)
-        return Running(int(pid.read_text()), file)
+        job = {
+            "arguments": list(arguments),
+            "api_url": api_url,
+            "options": dict(options or {}),
+            "broken": f"{file}.broken",
+            "breaks": [asdict(fault) for fault in breaks],
+        }
+        call = Call(
+            module=_COMMAND,
+            arguments=[json.dumps(job)],
+            environment={**self._environment, **environment},
+            folder=str(ROOT),
+            new_session=True,
+        )
+        with ExitStack() as files:
+            stdin, stdout, stderr = (
+                files.enter_context(Path(name).open(mode)).fileno()
+                for name, mode in ((os.devnull, "r"), (f"{file}.out", "w"), (f"{file}.err", "w"))
+            )
+            process = self._forks.start(call, stdin=stdin, stdout=stdout, stderr=stderr)
+        return Running(process, file)
 
 
 @contextmanager
 def launcher_in(folder: Path, environment: Mapping[str, str]) -> Iterator[Launcher]:
     """A launcher whose commands run with `environment` on top of this process's own."""
-    process = subprocess.Popen(
-        [sys.executable, zygote.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        yield Launcher(process, folder)
-    finally:
-        process.communicate(timeout=PLENTY)
+    everything = {**os.environ, **environment}
+    with forks(_COMMAND, environment=everything) as started:
+        yield Launcher(started, folder, everything)

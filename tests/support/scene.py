@@ -177,7 +177,7 @@ class Scene:
 
     def _all_over(self) -> bool:
         """Whether the model is down and the database knows it."""
-        known = all(hosting.status in {"stopped", "failed"} for hosting in self.hostings())
+        known = all(hosting.status == "stopped" for hosting in self.hostings())
         return known and self._down()
 
     def _down(self) -> bool:

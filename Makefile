@@ -12,7 +12,8 @@ help: ## show this list
 
 install: $(VENV)/.installed ## install the product and its dependencies into .venv
 
-# Compiled code is kept, whatever the shell says: without it every command starts in twice the time.
+# Compiled code is kept, whatever the shell sets: without it, every command takes twice as long to
+# start.
 export PYTHONDONTWRITEBYTECODE :=
 
 # --no-deps: the lock file is complete, pip only has to check its hashes.
@@ -20,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # compiled by importing it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 $(VENV)/.installed: requirements/runtime.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: install one, or say make PYTHON=/path/to/python3"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: install one, or run make PYTHON=/path/to/python3"; exit 1; }
 	@echo "Installing $$(grep -c '==' requirements/runtime.txt) packages into $(VENV): about 190 MB to download, 580 MB on disk"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/runtime.txt
@@ -48,7 +49,7 @@ WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Formats, policies, clients, the store on SQLite, reports, layers and docs. None of their files
-# has a costly fixture, so a worker without work takes tests of another one's file.
+# has a costly fixture, so an idle worker may take tests from another's file.
 CHECKED := tests/formats tests/client tests/store tests/cli/test_docs.py tests/faults/test_docs.py \
 	tests/report tests/server/test_coverage.py tests/test_docs.py tests/test_layers.py
 check: dev ## the fast part of the tests, in less than two minutes
@@ -57,7 +58,7 @@ check: dev ## the fast part of the tests, in less than two minutes
 test: dev ## the whole test suite, in less than half an hour
 	$(PYTEST)
 
-# The release that was tried; pip would else take the newest.
+# The release that was tested; otherwise pip would take the newest.
 TORCH ?= torch==2.13.0
 test-network: dev ## install torch too, and test the training of networks
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
@@ -109,7 +110,7 @@ lock: pyproject.toml ## update the lock files (needs uv)
 	uv pip compile pyproject.toml $(LOCK) --extra build -o requirements/runtime.txt
 	uv pip compile pyproject.toml $(LOCK) --extra build --extra dev -o requirements/dev.txt
 
-# No annotations: they would name what is not installed. No index: a lock is for any of them.
+# No annotations: they would name packages that are not installed. No index: the lock is for any.
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet --upgrade
 

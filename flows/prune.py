@@ -80,7 +80,7 @@ def _delete_artifacts(client: SyncPrefectClient, flow_runs: list[UUID]) -> None:
 
 
 def _prune_flow_runs(older_than_days: float, *, dry_run: bool) -> int:
-    """Delete this product's flow runs of that age; return how many, if dry up to a page."""
+    """Delete this product's flow runs of that age; return their number (dry: of one page)."""
     before = datetime.now(UTC) - timedelta(days=older_than_days)
     ended = FlowRunFilter(
         end_time=FlowRunFilterEndTime.model_validate({"before_": before}),

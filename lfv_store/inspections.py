@@ -48,7 +48,7 @@ class Inspections:
     ) -> dict[str, KnownDetection]:
         """Return a model's newest answers to some images, by SHA-256.
 
-        With `run_id`, only answers that this run received (for a run that detects all again).
+        With `run_id`, only answers that this run received (for a run that repeats every detection).
         """
         newest = (
             sa.select(sa.func.max(DetectionTable.id))

@@ -147,10 +147,10 @@ class Pages:
     def find(self, text: str, *, limit: int = 100) -> Sequence[dict[str, Any]]:
         """Find the inspections of a part in all runs, the newest first.
 
-        `text` is an attribute's value (a serial number) or three and more characters of its
-        beginning, at least eight digits of an image's SHA-256, or an inspection's id. If nothing is
-        found so, `text` is searched in attributes and image names of the newest
-        inspections (SEARCHED of them). Case does not matter.
+        `text` is an attribute's value (a serial number) or at least its first three characters, at
+        least eight digits of an image's SHA-256, or an inspection's id. If nothing is found this
+        way, `text` is searched in attributes and image names of the newest inspections (SEARCHED of
+        them). Case does not matter.
         """
         text = text.strip()
         if not text:
@@ -379,7 +379,7 @@ def _contains(
 
 def _within_attribute(text: str, limit: int, dialect: Dialect) -> sa.Select[Any]:
     table = InspectionAttributeTable
-    # Ids have gaps, so the oldest inspection to search is found by its place.
+    # Ids have gaps, so the oldest inspection to search is found by its position.
     oldest = (
         sa.select(InspectionTable.id)
         .order_by(InspectionTable.id.desc())

@@ -20,7 +20,7 @@ from tests.support.encoded import make_image
 
 pytest_plugins = ["tests.support.fault_options"]
 
-# The suite starts hundreds of processes. They share compiled code, whatever the shell says: without
+# The suite starts hundreds of processes. They share compiled code, whatever the shell sets: without
 # it, importing Prefect takes twice the time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -29,7 +29,7 @@ SAMPLE_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def skip_or_fail(reason: str) -> None:
-    """Skip the test because something is missing here; where CI runs, that is a failure."""
+    """Skip the test because something is missing here; in CI, fail it."""
     if os.environ.get("CI"):
         pytest.fail(f"may not be skipped in CI: {reason}", pytrace=False)
     pytest.skip(reason)

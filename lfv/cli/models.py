@@ -200,7 +200,7 @@ def approve(
         )
     instead = f", instead of version {before.model_version}" if before is not None else ""
     output.show(
-        f"version {version} of {project} is approved by {made.decided_by}: runs take it unless "
+        f"version {version} of {project} is approved by {made.decided_by}: runs use it unless "
         f"they name another{instead}"
     )
 
@@ -216,7 +216,7 @@ def withdraw(
     database_url: DatabaseUrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Withdraw the approval of a project: runs take the newest version again.
+    """Withdraw the approval of a project: runs use the newest version again.
 
     The withdrawal is appended to the audit log; the approval stays recorded. With LFV_SIGNATURES
     it is signed: the password is required.
@@ -245,7 +245,7 @@ def withdraw(
         output.show_json(asdict(made))
     else:
         output.show(
-            f"no version of {project} is approved any more: runs take the newest unless they name "
+            f"no version of {project} is approved any more: runs use the newest unless they name "
             "one"
         )
 

@@ -176,7 +176,7 @@ def train(
 
 
 def _latest(settings: Settings, model: TrainedModel) -> LatestVersion | None:
-    """What the next runs take; None if the results database does not answer."""
+    """The version that the next runs use; None if the results database does not answer."""
     from lfv.run.approvals import latest_after_training
     from lfv_store import StoreError, open_store
 

@@ -18,7 +18,7 @@ class EngineError(Exception):
 
 
 class TrainingError(EngineError):
-    """The data cannot be trained on. The message is one sentence that names the way out."""
+    """The data cannot be trained on. The message is one sentence that names the remedy."""
 
 
 class OnnxRejected(TrainingError):

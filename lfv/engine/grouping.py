@@ -16,7 +16,7 @@ from PIL import Image
 SIDE = 32
 #: A group may contain at most one image of a class in this many.
 _MOST_OF_CLASS = 4
-#: A group with at least this share of a class is what the whole class looks like.
+#: A group with at least this share of a class shows what the class looks like.
 _WHOLE_CLASS = 0.8
 #: Similar images of classes with fewer images are not reported.
 _SMALL_CLASS = 10

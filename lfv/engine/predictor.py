@@ -74,7 +74,7 @@ class Predictor:
                 warnings.simplefilter("ignore")
                 prediction = self._answer(self._judge(grey))
         except Exception as error:
-            raise ArtifactError(f"The model fails over a grey image: {error!r}.") from error
+            raise ArtifactError(f"The model fails on a grey image: {error!r}.") from error
         if not (0 < self._threshold < 1 and 0 <= prediction.confidence <= 1):
             raise ArtifactError("The model's answers have no confidence between 0 and 1.")
 

@@ -131,7 +131,7 @@ def _is_white(image: Image.Image, found: npt.NDArray[np.bool_]) -> bool:
 
 
 def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
-    """Return which pixels show an anomaly: those not black or, on a white ground, not white."""
+    """Return which pixels show an anomaly: those not black or, on a white background, not white."""
     if image.mode.startswith("I"):
         level = np.asarray(image).astype(np.int64)
     else:
@@ -150,10 +150,10 @@ def _foreground(image: Image.Image, png: bytes) -> npt.NDArray[np.bool_]:
 
 
 def _find_anomaly(light: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the anomaly of a mask: its light pixels, or the dark ones on a light ground.
+    """Return the anomaly of a mask: its light pixels, or the dark ones on a light background.
 
-    The ground surrounds an anomaly and is larger. So light pixels are the ground if they make up
-    most of the edge and more than half of the mask.
+    The background surrounds an anomaly and is larger. So light pixels are the background if they
+    make up most of the edge and more than half of the mask.
     """
     edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     if edge.mean() >= _MOST_OF_THE_EDGE and 0.5 < light.mean() < 1.0:

@@ -1,7 +1,7 @@
 """Marks: the anomaly types of a mask, drawn so that they are legible on any image.
 
 Each type is filled with its own colour, lightly, and outlined in it. A dark and a light line around
-the outline keep it apart from whatever lies below, also from a ground of the same colour.
+the outline keep it apart from whatever lies below, also from a background of the same colour.
 """
 
 from __future__ import annotations

@@ -39,10 +39,10 @@ def approval_text(approval: Approval) -> str:
 
 @dataclass(frozen=True)
 class LatestVersion:
-    """What runs that name no version take, now that `trained` was trained.
+    """The version that runs use if they name none, after the training of `trained`.
 
     `approved` is the approval that counts, if there is one. `before` is the version before
-    `trained` that is on record, if there is one.
+    `trained` that is recorded, if there is one.
     """
 
     project: str
@@ -56,19 +56,19 @@ class LatestVersion:
         if self.approved is not None:
             return (
                 f"runs that name no version stay with version {self.approved.model_version}, "
-                f"{approval_text(self.approved)}; `{approve} {self.trained} --reason WHY` has them "
-                "take this one"
+                f"{approval_text(self.approved)}; `{approve} {self.trained} --reason WHY` makes them "
+                "use this one"
             )
         if self.before is None:
             return None
         return (
-            "scheduled and other runs that name no version take this one from the next run on; "
+            "scheduled and other runs that name no version use this one from the next run on; "
             f"`{approve} {self.before} --reason WHY` keeps them with version {self.before}"
         )
 
 
 def latest_after_training(store: Store, project: str, trained: str, host: str) -> LatestVersion:
-    """Return what runs that name no version take after a training of version `trained`."""
+    """Return which version runs use if they name none, after a training of `trained`."""
     earlier = (one.key.model_version for one in store.models.find(project, host=host))
     return LatestVersion(
         project,

@@ -21,7 +21,7 @@ MOST_DISAGREEMENTS = 100
 class Comparison:
     """Two models on the same images.
 
-    The truth is known of `known` images, by the last review or else the label. `trained` of them
+    The truth is known for `known` images, by the last review or else the label. `trained` of them
     are left out of the figures, because a model was trained on them. Of the others, both models are
     right on `both_right` and wrong on `both_wrong`; `difference` covers those where one is right.
     `disagreements` are the first of the `disagreeing` images, on which the answers differ.

@@ -151,7 +151,7 @@ def running_service(settings: Settings) -> Iterator[str | None]:
 def local_projects(settings: Settings) -> list[str] | None:
     """List the projects of the service on this machine, whether it runs or not.
 
-    None if they cannot be read, for want of permission or because the file is damaged.
+    None if they cannot be read, for lack of permission or because the file is damaged.
     """
     file = settings.service_home / "service.db"
     if not file.exists():

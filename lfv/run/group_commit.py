@@ -56,7 +56,7 @@ class GroupCommit(Generic[T]):
             if self._closed:
                 return False
             self._waiting.append(item)
-            # Otherwise the thread will see the item anyway. To wake it for each item would take as
+            # Otherwise the thread will see the item anyway. Waking it for each item would take as
             # long as a commit.
             if len(self._waiting) == 1 or self._urgent(len(self._waiting)):
                 self._changed.notify()

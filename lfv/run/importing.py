@@ -129,7 +129,9 @@ class _Importer:
         """Import a model of another tool, with the images to calibrate it on."""
         request = self.request
         if request.test is not None and request.data is None:
-            raise NotImportable("--test goes with --data: name the images of the model there")
+            raise NotImportable(
+                "--test needs --data, the images to calibrate or train the model with"
+            )
         settings = self.settings
         facts: dict[str, Any]
         if kind is ImportKind.ONNX_MODEL:

@@ -113,8 +113,8 @@ def new_objects(
 ) -> Iterator[NewObject]:
     """Yield the listed objects that no run has claimed.
 
-    Their line numbers go on where planning stopped. Files that changed within the settle time, or
-    are gone, are left to the next run.
+    Their line numbers continue where planning stopped. Files that changed within the settle time,
+    or are gone, are left to the next run.
     """
     source_id = run.store.watermarks.source_of(run.run_id)
     states = _States(run.context.request.source, run.reader, run.context.request.settle_seconds)

@@ -277,7 +277,7 @@ def _report(
     if found.known:
         notes.append(
             "Pictures of images that were judged before this run are files of "
-            f"{settings.thumbnails_folder}. To mail this page, have it hold them: "
+            f"{settings.thumbnails_folder}. To mail this page, embed them: "
             f"`lfv report {stored.run_id}`"
         )
     head = store.audit.head()

@@ -23,7 +23,7 @@ class ThreadGroup:
 
     Args:
         step: Does one piece of work; returns False if there is no more.
-        most: Returns the most threads for now. Threads above it end after their current step.
+        most: Returns the current maximum. Threads beyond it end after their current step.
         name: Prefix of the threads' names.
     """
 

@@ -45,7 +45,7 @@ def check_tables(conn: Connection, findings: Findings) -> bool:
         elif found[table]:
             findings.add(
                 "guard",
-                f"row-level security is on for {table}: not everybody sees the same rows",
+                f"row-level security is on for {table}: not every account sees the same rows",
                 table=table,
             )
     return found.keys() >= set(_TABLES)
@@ -61,7 +61,7 @@ def check_triggers(conn: Connection, findings: Findings) -> None:
             if found.get(name) != text:
                 findings.add(
                     "guard",
-                    f"the trigger {name}, which keeps {table} as it was written, is not in force",
+                    f"the trigger {name}, which protects {table} from changes, is not in force",
                     table=table,
                 )
 

@@ -19,13 +19,13 @@ def check_views(conn: Connection, report: AuditReport, findings: Findings) -> No
             expected = dialect.stored_view(conn, name, definition)
         except Unchecked:
             report.unchecked = (
-                "the views were not checked: that takes a temporary one, which this account or"
+                "the views were not checked: that needs a temporary view, which this account or"
                 " server does not allow"
             )
             return
         if expected is None or found.get(name) != expected:
             findings.add(
                 "view",
-                f"the view {name} is not the one that the release made: its rows prove nothing",
+                f"the view {name} is not the one of this release: its rows prove nothing",
                 table=name,
             )

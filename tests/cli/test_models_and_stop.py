@@ -94,7 +94,7 @@ def test_a_version_is_approved_and_the_approval_withdrawn(
     assert (unknown.status, "version 7 is recorded" in unknown.err) == (2, True)
     outcome = lfv("models", "approve", "parts", "1", "--reason", "better", "--by", "Ana")
     assert outcome.out == (
-        "version 1 of parts is approved by Ana: runs take it unless they name another\n"
+        "version 1 of parts is approved by Ana: runs use it unless they name another\n"
     )
     assert lfv("models", "--json").json()[0]["approved"] is True
     assert "Ana" in lfv("models", "approvals", "parts").out

@@ -77,7 +77,7 @@ def test_retry_after_is_read(
 
 
 def test_retry_after_of_a_proxy(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    """Dates are legal HTTP; botocore reads them for errors that its model doesn't know only."""
+    """Dates are legal HTTP, but botocore reads them only for errors that its model lacks."""
     api.queue(api_error(503, "Unheard", Retry_After="Thu, 01 Jan 2099 00:00:00 GMT"))
     with pytest.raises(HostUnavailable) as caught:
         host.stop("t")

@@ -24,7 +24,7 @@ MAY_END_WITH = {"lfv inspect": {0, 3}}
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the project after `make install`, with the images of `make demo`.
 
-    The demo itself has its own test; what it would train and inspect, the README does too. Fewer
+    The demo itself has its own test, and the README trains and inspects the same. Fewer
     images than the demo's make the training short.
     """
     folder = tmp_path_factory.mktemp("clone")

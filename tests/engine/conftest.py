@@ -21,7 +21,7 @@ COLORS = {"#23A436": "scratch", "#FF7F0E": "stain"}
 def plate(
     seed: int, *, scratch: bool = False, stain: bool = False
 ) -> tuple[Image.Image, Image.Image]:
-    """A plate and its mask (RGB, white ground)."""
+    """A plate and its mask (RGB, white background)."""
     random = np.random.default_rng(seed)
     noise = random.normal(120, 6, (SIZE[1], SIZE[0], 1)) + random.normal(
         0, 2, (SIZE[1], SIZE[0], 3)

@@ -135,7 +135,7 @@ def small(image: Path) -> bytes:
 
 def is_hosted(home: Path) -> bool:
     """Whether the embedded service's model is recorded as up."""
-    # By hand: this is asked many times while the run has the two cores.
+    # Without the store: this runs many times while the run needs both cores.
     with (
         suppress(sqlite3.OperationalError),
         closing(sqlite3.connect(f"file:{home / 'inspections.db'}?mode=ro", uri=True)) as database,
@@ -145,7 +145,7 @@ def is_hosted(home: Path) -> bool:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Of a command that has to start everything itself."""
+    """The environment of a command that has to start everything itself."""
     inherited = {name: value for name, value in os.environ.items() if "PREFECT" not in name}
     return {
         **inherited,

@@ -1,4 +1,4 @@
-"""Runs that name no version take the approved one."""
+"""Runs that name no version use the approved one."""
 
 from __future__ import annotations
 

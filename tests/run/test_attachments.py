@@ -145,7 +145,7 @@ def endpoint() -> Iterator[Endpoint]:
         yield endpoint
 
 
-def test_another_model_of_the_same_name_is_not_asked(
+def test_another_model_of_the_same_name_is_not_used(
     context: RunContext, lease: Lease, endpoint: Endpoint
 ) -> None:
     there = replace(context, endpoint_url=endpoint.url)
@@ -154,7 +154,7 @@ def test_another_model_of_the_same_name_is_not_asked(
     assert not endpoint.calls("DetectAnomalies")
 
 
-def test_a_batch_that_starts_after_the_end_asks_nothing(
+def test_a_batch_that_starts_after_the_end_sends_nothing(
     store: Store, context: RunContext, lease: Lease, endpoint: Endpoint
 ) -> None:
     store.inspections.plan(context.run_id, pending=[an_item(1, 1)], through_line=1)

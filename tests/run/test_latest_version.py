@@ -16,7 +16,7 @@ def test_runs_take_a_new_version_unless_another_is_approved(store: Store) -> Non
     assert after(store, "1") is None
     said = after(store, "2")
     assert said is not None
-    assert "take this one from the next run on" in said
+    assert "use this one from the next run on" in said
     assert "`lfv models approve bottles 1 --reason WHY` keeps them with version 1" in said
     store.approvals.approve(
         store.models.find("bottles", host="lookoutvision")[-1].model_id,

@@ -116,7 +116,7 @@ def test_a_shard_ends_with_the_run(store: Store, context: RunContext, lease: Lea
     assert control.ending is Ending.INTERRUPTED
 
 
-def test_a_claim_is_good_for_seconds_of_its_workers_own_pace(
+def test_a_claim_lasts_seconds_at_its_workers_own_pace(
     store: Store, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = [an_item(line, line) for line in range(51, 2001)]

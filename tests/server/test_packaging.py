@@ -163,7 +163,7 @@ def test_another_service_imports_it(
     assert [m["ModelVersion"] for m in other.list_models(ProjectName="packed")["Models"]] == ["1"]
     host(other, "packed")
     assert detect(other, "packed", png(bright=True))["Anomalies"][1]["Name"] == "cracked"
-    # It trains on from there, in the same project.
+    # Its project accepts further trainings.
     with pytest.raises(other.exceptions.ConflictException, match="no train dataset"):
         other.create_model(ProjectName="packed", OutputConfig={"S3Location": {"Bucket": BUCKET}})
 
@@ -233,7 +233,7 @@ def test_damaged_archives_are_refused(archive: Path, tmp_path: Path, damage: str
 
 @pytest.mark.parametrize("offset", range(8))
 def test_damaged_bits_are_refused(archive: Path, tmp_path: Path, offset: int) -> None:
-    """One bit of an archive is wrong, in a place of its own each time."""
+    """One bit of an archive is wrong, at another position each time."""
     whole = archive.read_bytes()
     bad, artifact = tmp_path / "bad.zip", tmp_path / "model" / "artifact"
     for position in range(offset, len(whole), 8):

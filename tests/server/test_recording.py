@@ -35,7 +35,7 @@ from tests.support.waiting import PLENTY
 
 
 class Pauses(threading.Event):
-    """The service's end, which comes if ``ends``; a pause calls ``during`` instead of lasting."""
+    """The service's end, set if ``ends``; a wait calls ``during`` and returns at once."""
 
     def __init__(self, during: Callable[[], None], *, ends: bool = False) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ def test_a_dataset_is_completed(world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["create", "update"])
 def test_lines_that_do_not_fit(world: World, kind: str) -> None:
-    """There is room to say so, and the dataset can be deleted."""
+    """There is room to record the failure, and the dataset can be deleted."""
     lines = "".join(f"{line(f'{REF}/{n}.png', more='x' * 3000)}\n" for n in range(100))
     context = world.context(threading.Event())
     source = Source(BUCKET, "manifest", None) if kind == "create" else None

@@ -116,7 +116,7 @@ ROWS: dict[str, tuple[Any, tuple[bool | None, bool] | str]] = {
     ),
     "another class beside the label": (label("flange", "part") | ANOMALY, (True, False)),
     "an unknown class": (label("unsure"), (None, False)),
-    "a class that is no text": (label(1), (None, False)),
+    "a class that is not text": (label(1), (None, False)),
     "no label": ({}, (None, False)),
     "a model's own answer": (
         label("normal") | label("anomaly", "anomaly-label-detected"),

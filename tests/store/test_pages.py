@@ -147,7 +147,7 @@ def test_a_screen_reads_no_table_whole(sqlite_url: str) -> None:
             for sql, parameters in seen:
                 rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
                 plan = [row[3] for row in rows]
-                # Reviews are read whole: a person gave each of them.
+                # Reviews are read whole: people give them, so they are few.
                 for table in ("inspections", "detections", "images", "anomalies", "verdicts"):
                     scans = [step for step in plan if step.startswith(f"SCAN {table}")]
                     assert not [one for one in scans if "USING" not in one], (sql, plan)

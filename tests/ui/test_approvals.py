@@ -1,4 +1,4 @@
-"""A version is approved after it was compared; runs take it from then on."""
+"""A version is approved after it was compared; runs use it from then on."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_runs_stay_with_a_version_while_the_next_is_trained(
     monkeypatch.setattr(models, "train_project", train)
     address = f"/models/{place.model_id}"
     assert mara.post(f"{address}/retrain", train="yes", hold="yes").status_code == 303
-    wait_until(lambda: "Runs take version 1 until another is approved" in mara.get(address).text)
+    wait_until(lambda: "Runs use version 1 until another is approved" in mara.get(address).text)
     approval = place.store.approvals.current("flange", host=HOST)
     assert approval is not None
     assert approval.model_id == place.model_id

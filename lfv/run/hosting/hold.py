@@ -199,7 +199,7 @@ class ModelHold:
             raise
         self._may_start_late = False
         if outcome.adopted and lease.must_start:
-            # The model was started outside lfv between the look and StartModel.
+            # The model was started outside lfv between DescribeModel and StartModel.
             self._store.hostings.mark_foreign(lease.hosting_id)
         return outcome.hosted_at
 
@@ -210,8 +210,8 @@ class ModelHold:
     def _must_start(self, lease: Lease) -> bool:
         """Whether this run must start a model that is down.
 
-        So it is if the lease is not owned (then on another lease), if the model was stopped while
-        runs used it, and if the run that was to start it has ended.
+        This is so if the lease is not owned (a new lease then starts it), if the model was stopped
+        while runs used it, or if the run that was to start it has ended.
         """
         return (
             not lease.owned
@@ -290,7 +290,7 @@ class ModelHold:
             self._live_guard.replace_if_dead()
             try:
                 if not heartbeats.heartbeat(lease.lease_id) and not leaving.is_set():
-                    self._control.end(Ending.MODEL_LOST, "the run's lease on the model ran out")
+                    self._control.end(Ending.MODEL_LOST, "the run's lease on the model expired")
             except StoreUnavailable as error:
                 logger.warning("the lease could not be renewed: %s", error)
 

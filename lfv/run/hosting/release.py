@@ -177,7 +177,7 @@ def _watch_for_late_start(
     """
     while (left := _late_start_seconds(store, hosting_id)) > 0:
         time.sleep(min(left, _WATCH_SECONDS))
-        # In this order: the model is stopped only if the hosting is still open after the look.
+        # In this order: the model is stopped only if the hosting is still open after the check.
         if host.describe().status.is_up and _late_start_seconds(store, hosting_id) > 0:
             ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds)
 

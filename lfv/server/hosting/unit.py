@@ -17,7 +17,7 @@ from lfv.server.options import Limits, Serving
 
 
 class UnitLostError(Exception):
-    """The process died, answered nothing in time, or could not load its model."""
+    """The process died, did not answer in time, or could not load its model."""
 
 
 class UnloadableError(UnitLostError):

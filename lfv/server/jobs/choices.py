@@ -20,8 +20,8 @@ _PLAIN = ("network", "pretrained", "miss_cost", "false_alarms")
 def store_request(context: JobContext, request: TrainingRequest, folder: Path) -> None:
     """Keep a training's request, and the ONNX file that it names, in the training's folder.
 
-    The file is linked, so that it stays when the service starts again and removes the files that
-    it was not started with. Raises ValidationError if the file is not here, or PyTorch is not.
+    The file is linked, so that it stays when the service starts again and removes the files that it
+    was not started with. Raises ValidationError if the file or PyTorch is missing.
     """
     if request.network and not has_torch():
         raise ValidationError(f"a network {NEEDS_TORCH}")
@@ -32,7 +32,7 @@ def store_request(context: JobContext, request: TrainingRequest, folder: Path) -
         except FileNotFoundError:
             raise ValidationError(
                 f"the {role} with SHA-256 {digest} is not at this service: `lfv train --{role}` on "
-                "its machine brings the file"
+                "its machine copies the file to it"
             ) from None
     (folder / _FILE).write_bytes(orjson.dumps(request.to_tags()))
 

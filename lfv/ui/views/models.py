@@ -160,7 +160,7 @@ def _describe_default(store: Store, model: Model) -> str:
             f"their next start on. To keep them on version {model.key.model_version}, approve that "
             "version."
         )
-    return f"Runs take version {approved.model_version} until another is approved."
+    return f"Runs use version {approved.model_version} until another is approved."
 
 
 def _last_run(call: Call, model: Model) -> Run | None:

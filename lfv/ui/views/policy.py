@@ -79,7 +79,7 @@ def save(call: Call) -> Response:
     name = _name(call)
     file_name = re.sub(r"[^\w.]+", "-", name).strip("-.")
     if not file_name:
-        raise Refused("Give the policy a name of letters or digits: it is found by it later.")
+        raise Refused("Give the policy a name with letters or digits, by which it is found later.")
     named = policy.model_copy(update={"name": name})
     folder = call.ui.settings.home / "policies"
     file = folder / f"{file_name}.yaml"
@@ -165,7 +165,7 @@ def _fields(policy: Policy, types: list[str]) -> list[Field]:
 def _result(trial: Trial, prices: Prices, *, is_other: bool) -> str:
     """Return what the limits would do to the run, in a sentence or two."""
     if not is_other:
-        return "These are the limits in force. Change one to see what the run would have become."
+        return "These are the limits in force. Change one to see its effect on the run."
     if not trial.changed:
         return f"No verdict would change: all {whole(trial.images)} images stay as they are."
     images = "1 image" if trial.changed == 1 else f"{whole(trial.changed)} images"

@@ -1,1 +1,1 @@
-"""What revisions created, as it was: never edited after a release."""
+"""Tables as the revisions created them; never edited after a release."""

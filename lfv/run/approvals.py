@@ -56,8 +56,8 @@ class LatestVersion:
         if self.approved is not None:
             return (
                 f"runs that name no version stay with version {self.approved.model_version}, "
-                f"{approval_text(self.approved)}; `{approve} {self.trained} --reason WHY` makes them "
-                "use this one"
+                f"{approval_text(self.approved)}; `{approve} {self.trained} --reason WHY` makes "
+                "them use this one"
             )
         if self.before is None:
             return None

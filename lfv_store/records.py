@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -89,26 +89,15 @@ class NewTraining:
     test_manifest_sha256: str | None = None
     images: JsonObject = field(default_factory=dict)
     figures: JsonObject = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    remarks: Sequence[str] = ()
     code_version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training(NewTraining):
     """A training as stored."""
 
     training_id: int
-    model_id: int
-    source: str
-    test_source: str | None
-    manifest_sha256: str | None
-    test_manifest_sha256: str | None
-    images: dict[str, Any]
-    figures: dict[str, Any]
-    remarks: list[str]
-    trained_by: str
-    trained_at: datetime
-    code_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,33 +118,21 @@ class NewRun:
     parameters: JsonObject = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(NewRun):
     """A run as stored.
 
     `skipped` counts the source's files that were not inspected, by reason. It is None until the
     source is listed, and for runs of release 0.1.0.
     """
 
-    run_id: str
-    model_id: int | None
-    project_name: str
-    model_version: str
-    host: str
-    source: str
-    policy: dict[str, Any]
     policy_sha256: str
-    triggered_by: str
-    flow_run_id: str | None
-    code_version: str
-    parameters: dict[str, Any]
     skipped: dict[str, int] | None
     status: RunStatus
     message: str | None
     manifest_sha256: str | None
     manifest_lines: int | None
     planned_through: int
-    started_at: datetime
     finished_at: datetime | None
 
 

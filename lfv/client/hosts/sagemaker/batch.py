@@ -17,8 +17,8 @@ from lfv.client.errors import HostConflict, HostRejected, HostThrottled, ModelNo
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker.account import hosting_tags
-from lfv.client.hosts.sagemaker.host import DEFAULT_INSTANCE_TYPE, TRAINING_OPTIONS
-from lfv.client.hosts.sagemaker.resources import check_role, make_model
+from lfv.client.hosts.sagemaker.host import TRAINING_OPTIONS
+from lfv.client.hosts.sagemaker.resources import ModelOptions, check_role, make_model
 from lfv.client.hosts.sagemaker.source import ModelSource, check_name, open_source
 from lfv.client.retry import READ_RETRIES, call_with_retries
 from lfv.formats.host_kinds import BATCH_JOB
@@ -38,24 +38,19 @@ _INVOCATION_RETRIES = 3
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ModelOptions):
     """The options in `HostSpec.options` for a job.
 
     `job` is its name, `input` the manifest of its images, `output` the prefix of its answers (both
     `s3://`), `content_type` the content type of all images, and `concurrency` the number of images
-    that an instance receives at a time. The other options are the same as for an endpoint.
+    that an instance receives at a time.
     """
 
     job: str = ""
     input: str = ""
     output: str = ""
     content_type: str = "image/jpeg"
-    instance_type: str = DEFAULT_INSTANCE_TYPE
-    role_arn: str = ""
-    network_isolation: bool = True
     concurrency: int = 4
-    connect_timeout: float = 5.0
-    control_timeout: float = 15.0
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
@@ -129,14 +124,7 @@ class BatchJobHost:
             return self.describe()  # an earlier call of this start created it; its answer was lost
         options = self._options
         labels = hosting_tags(options.job, self.spec.project, client_token, self.spec.run_id)
-        model = make_model(
-            self._account,
-            self._source,
-            options.job,
-            labels,
-            role_arn=options.role_arn,
-            network_isolation=options.network_isolation,
-        )
+        model = make_model(self._account, self._source, options.job, labels, options)
         # Calls that only a stop needs, so that a missing permission shows before anything is paid.
         self._account.leftovers(options.job, of_job=True)
         with suppress(HostConflict):  # the same start was already made by another call

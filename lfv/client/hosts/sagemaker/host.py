@@ -31,7 +31,12 @@ from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker.account import HOSTING, EndpointFacts, hosting_tags
 from lfv.client.hosts.sagemaker.answers import parse_answer
 from lfv.client.hosts.sagemaker.failures import is_of_model, runtime_failure
-from lfv.client.hosts.sagemaker.resources import digest, make_model, make_resource
+from lfv.client.hosts.sagemaker.resources import (
+    ModelOptions,
+    digest,
+    make_model,
+    make_resource,
+)
 from lfv.client.hosts.sagemaker.source import (
     SourceFacts,
     check_name,
@@ -47,7 +52,6 @@ from lfv.formats.status import ModelStatus
 
 #: InvokeEndpoint accepts up to 6 MiB.
 IMAGE_LIMITS = ImageLimits(max_bytes=6 * 1024 * 1024)
-DEFAULT_INSTANCE_TYPE = "ml.c5.2xlarge"
 #: The model has 60 seconds to answer.
 _READ_TIMEOUT = 70.0
 _LONGEST_ENDPOINT_NAME = 54  # names derived from it have nine more characters
@@ -71,24 +75,17 @@ _GONE = frozenset(
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ModelOptions):
     """Options in `HostSpec.options` of a SageMaker host.
 
-    `role_arn` is the model's execution role, required unless an existing model or endpoint is used.
     `endpoint_name` defaults to a name derived from the project and the model.
-    `runtime_endpoint_url` is the address for InvokeEndpoint, `endpoint_url` by default. Time limits
-    are in seconds.
+    `runtime_endpoint_url` is the address for InvokeEndpoint, `endpoint_url` by default.
     """
 
-    instance_type: str = DEFAULT_INSTANCE_TYPE
-    role_arn: str = ""
     endpoint_name: str = ""
-    network_isolation: bool = True
     runtime_endpoint_url: str | None = None
     max_connections: int = 32
-    connect_timeout: float = 5.0
     read_timeout: float = _READ_TIMEOUT
-    control_timeout: float = 15.0
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Options:
@@ -206,14 +203,7 @@ class SageMakerHost:
     def _create(self, units: Units, client_token: str) -> None:
         options = self._options
         labels = hosting_tags(self._name, self.spec.project, client_token, self.spec.run_id)
-        model = make_model(
-            self._account,
-            self._source,
-            self._name,
-            labels,
-            role_arn=options.role_arn,
-            network_isolation=options.network_isolation,
-        )
+        model = make_model(self._account, self._source, self._name, labels, options)
         variant = {
             "VariantName": _VARIANT,
             "ModelName": model,

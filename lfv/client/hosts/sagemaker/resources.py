@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from lfv.client.errors import HostConflict, HostRejected
@@ -12,14 +13,26 @@ from lfv.client.hosts.sagemaker.account import Account
 from lfv.client.hosts.sagemaker.source import ModelSource, look_up, package_training
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options in `HostSpec.options` of an endpoint or job; time limits are in seconds.
+
+    `role_arn` is the model's execution role, required unless an existing model or endpoint is used.
+    """
+
+    instance_type: str = "ml.c5.2xlarge"
+    role_arn: str = ""
+    network_isolation: bool = True
+    connect_timeout: float = 5.0
+    control_timeout: float = 15.0
+
+
 def make_model(
     account: Account,
     source: ModelSource,
     owner: str,
     labels: list[dict[str, str]],
-    *,
-    role_arn: str,
-    network_isolation: bool,
+    options: ModelOptions,
 ) -> str:
     """Return the name of the model to host, creating it from its package if needed.
 
@@ -28,13 +41,13 @@ def make_model(
     """
     if source.kind == "model":
         return source.name
-    check_role(source, role_arn)
+    check_role(source, options.role_arn)
     facts = look_up(account, source)
     package = facts.package or package_training(account, source.name, facts)
     content = {
         "Containers": [{"ModelPackageName": package}],
-        "ExecutionRoleArn": role_arn,
-        "EnableNetworkIsolation": network_isolation,
+        "ExecutionRoleArn": options.role_arn,
+        "EnableNetworkIsolation": options.network_isolation,
     }
     return make_resource(account, "create_model", "ModelName", owner, content, labels)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.artifact import Arrays
+from lfv.engine.artifact import Arrays, StoredFields
 from lfv.engine.metrics import Bools, Floats, auroc
 
 Matrix = NDArray[np.float32]
@@ -23,7 +23,7 @@ CLIP = 3.0
 
 
 @dataclass(frozen=True)
-class LinearHead:
+class LinearHead(StoredFields):
     """score = clip((x - centre) * gain, -3, 3) . weight + bias."""
 
     centre: Matrix
@@ -37,57 +37,31 @@ class LinearHead:
         scores: Floats = (z @ self.weight + self.bias).astype(np.float64)
         return scores
 
-    def to_arrays(self, prefix: str) -> Arrays:
-        """Return named arrays for the artifact."""
-        return {
-            f"{prefix}.centre": self.centre,
-            f"{prefix}.gain": self.gain,
-            f"{prefix}.weight": self.weight,
-            f"{prefix}.bias": np.array(self.bias, dtype=np.float32),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str) -> LinearHead:
-        """Inverse of :meth:`to_arrays`."""
-        centre, gain, weight = (arrays[f"{prefix}.{n}"] for n in ("centre", "gain", "weight"))
-        return cls(centre, gain, weight, float(arrays[f"{prefix}.bias"]))
-
 
 @dataclass(frozen=True)
-class StumpHead:
+class StumpHead(StoredFields):
     """score = sum of votes, each +-weight by whether one value exceeds one limit."""
 
     column: NDArray[np.int32]
     limit: Matrix
-    weight: Matrix
+    vote: Matrix
 
     def __call__(self, x: Matrix) -> Floats:
         """Map [images, values] to [images] scores."""
         votes = np.where(x[:, self.column] > self.limit, 1.0, -1.0)
-        scores: Floats = votes @ self.weight.astype(np.float64)
+        scores: Floats = votes @ self.vote.astype(np.float64)
         return scores
-
-    def to_arrays(self, prefix: str) -> Arrays:
-        """Return named arrays for the artifact."""
-        return {
-            f"{prefix}.column": self.column,
-            f"{prefix}.limit": self.limit,
-            f"{prefix}.vote": self.weight,
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str) -> StumpHead:
-        """Inverse of :meth:`to_arrays`."""
-        return cls(*(arrays[f"{prefix}.{n}"] for n in ("column", "limit", "vote")))
 
 
 @dataclass(frozen=True)
-class UnusualHead:
+class UnusualHead(StoredFields):
     """score = log of the squared Mahalanobis distance from normal images, per value.
 
     The covariance is that of the normal images along ``basis``, and constant along all other
     directions, of which there are many more than images.
     """
+
+    HALVES = frozenset({"basis"})
 
     centre: Matrix
     gain: Matrix
@@ -106,23 +80,6 @@ class UnusualHead:
         distance = along**2 @ self.precision.astype(np.float64) + self.rest * outside
         scores: Floats = np.log(distance / z.shape[1] + 1e-6)
         return scores
-
-    def to_arrays(self, prefix: str) -> Arrays:
-        """Return named arrays for the artifact; the basis as float16, which costs three digits."""
-        return {
-            f"{prefix}.centre": self.centre,
-            f"{prefix}.gain": self.gain,
-            f"{prefix}.basis": self.basis.astype(np.float16),
-            f"{prefix}.precision": self.precision,
-            f"{prefix}.rest": np.array(self.rest, dtype=np.float32),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str) -> UnusualHead:
-        """Inverse of :meth:`to_arrays`."""
-        centre, gain, precision = (arrays[f"{prefix}.{n}"] for n in ("centre", "gain", "precision"))
-        basis = arrays[f"{prefix}.basis"].astype(np.float32)
-        return cls(centre, gain, basis, precision, float(arrays[f"{prefix}.rest"]))
 
 
 #: Deviations are clipped here.

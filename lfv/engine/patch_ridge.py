@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.artifact import Arrays
+from lfv.engine.artifact import StoredFields
 from lfv.engine.metrics import Bools, Floats
 from lfv.engine.patches import smooth
 from lfv.engine.positional import coarse
@@ -86,7 +86,7 @@ class TappedPatches:
 
 
 @dataclass(frozen=True)
-class PatchRidge:
+class PatchRidge(StoredFields):
     """score = mean of the highest values of patch . weight."""
 
     #: [channels]
@@ -100,15 +100,6 @@ class PatchRidge:
     def _score(values: Matrix) -> float:
         take = max(1, round(len(values) * HIGHEST))
         return float(np.partition(values, -take)[-take:].mean())
-
-    def to_arrays(self, prefix: str) -> Arrays:
-        """Return named arrays for the artifact."""
-        return {f"{prefix}.weight": self.weight}
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str) -> PatchRidge:
-        """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
-        return cls(arrays[f"{prefix}.weight"])
 
 
 @dataclass(frozen=True)

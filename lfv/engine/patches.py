@@ -15,7 +15,7 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.artifact import Arrays
+from lfv.engine.artifact import StoredFields
 from lfv.engine.metrics import Floats
 from lfv.engine.positional import coarse
 
@@ -80,8 +80,10 @@ def _weights(channels: tuple[int, ...]) -> tuple[Matrix, ...]:
 
 
 @dataclass(frozen=True)
-class PatchMemory:
+class PatchMemory(StoredFields):
     """score = log of the mean distance of the farthest patches from the nearest normal ones."""
+
+    HALVES = frozenset({"kept"})
 
     #: [MIXED]
     centre: Matrix
@@ -89,6 +91,10 @@ class PatchMemory:
     whitening: Matrix
     #: [patches, components]
     kept: Matrix
+
+    def __post_init__(self) -> None:
+        if not len(self.kept) or self.whitening.shape != (MIXED, self.kept.shape[1]):
+            raise ValueError("a memory of patches needs patches")
 
     def __call__(self, patches: Matrix) -> Floats:
         """Map [images, cells, MIXED] to [images] scores."""
@@ -141,27 +147,12 @@ class PatchMemory:
         squares: Matrix = (self.kept**2).sum(axis=1)
         return squares
 
-    def to_arrays(self, prefix: str) -> Arrays:
-        """Return named arrays for the artifact; patches as float16, which loses three digits."""
-        return {
-            f"{prefix}.centre": self.centre,
-            f"{prefix}.whitening": self.whitening,
-            f"{prefix}.kept": self.kept.astype(np.float16),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str) -> PatchMemory:
-        """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
-        centre, whitening = arrays[f"{prefix}.centre"], arrays[f"{prefix}.whitening"]
-        kept = arrays[f"{prefix}.kept"].astype(np.float32)
-        if not len(kept) or whitening.shape != (MIXED, kept.shape[1]):
-            raise ValueError("a memory of patches needs patches")
-        return cls(centre, whitening, kept)
-
 
 @dataclass(frozen=True)
-class PlacesHead:
+class PlacesHead(StoredFields):
     """score = log of the mean distance of the farthest patches from the normal mean there."""
+
+    HALVES = frozenset({"mean"})
 
     #: [MIXED]
     centre: Matrix
@@ -170,6 +161,10 @@ class PlacesHead:
     #: [cells, components]
     mean: Matrix
 
+    def __post_init__(self) -> None:
+        if self.whitening.shape != (MIXED, self.mean.shape[1]):
+            raise ValueError("means of patches need as many components as patches have")
+
     def __call__(self, patches: Matrix) -> Floats:
         """Map [images, cells, MIXED] to [images] scores."""
         return np.array([self._score(one) for one in patches])
@@ -177,23 +172,6 @@ class PlacesHead:
     def _score(self, patches: Matrix) -> float:
         away = (patches - self.centre) @ self.whitening - self.mean
         return _log_farthest(np.sqrt((away**2).mean(axis=1)), FARTHEST_PLACES)
-
-    def to_arrays(self, prefix: str) -> Arrays:
-        """Return named arrays for the artifact; the means as float16, which costs three digits."""
-        return {
-            f"{prefix}.centre": self.centre,
-            f"{prefix}.whitening": self.whitening,
-            f"{prefix}.mean": self.mean.astype(np.float16),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str) -> PlacesHead:
-        """Inverse of :meth:`to_arrays`; a missing array is a KeyError."""
-        centre, whitening = arrays[f"{prefix}.centre"], arrays[f"{prefix}.whitening"]
-        mean = arrays[f"{prefix}.mean"].astype(np.float32)
-        if whitening.shape != (MIXED, mean.shape[1]):
-            raise ValueError("means of patches need as many components as patches have")
-        return cls(centre, whitening, mean)
 
 
 def _log_farthest(distances: Matrix, share: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lfv.engine.artifact import Arrays
+from lfv.engine.artifact import StoredFields
 
 Matrix = NDArray[np.float32]
 COMPONENTS = 16
@@ -46,8 +46,10 @@ def coarse(features: Matrix, factor: int = 2) -> Matrix:
 
 
 @dataclass(frozen=True)
-class PositionalHead:
+class PositionalHead(StoredFields):
     """A mean and a whitening matrix per cell."""
+
+    HALVES = frozenset({"whitening", "comparing", "kept"})
 
     #: [channels, components]
     projection: Matrix
@@ -116,27 +118,6 @@ class PositionalHead:
         ]
         logarithms: Matrix = np.log(np.concatenate(values) + 0.01).astype(np.float32)
         return logarithms
-
-    def to_arrays(self, prefix: str) -> Arrays:
-        """Return named arrays for the artifact; large ones as float16, which loses three digits."""
-        return {
-            f"{prefix}.{name}": getattr(self, name).astype(kind) for name, kind in _ARRAYS.items()
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, prefix: str) -> PositionalHead:
-        """Inverse of :meth:`to_arrays`."""
-        return cls(*(arrays[f"{prefix}.{name}"].astype(np.float32) for name in _ARRAYS))
-
-
-_ARRAYS = {
-    "projection": np.float32,
-    "offset": np.float32,
-    "mean": np.float32,
-    "whitening": np.float16,
-    "comparing": np.float16,
-    "kept": np.float16,
-}
 
 
 def _times(matrices: Matrix, vectors: Matrix) -> Matrix:

@@ -180,10 +180,10 @@ class Pages:
             )
             return [dict(row) for row in rows.mappings()]
 
-    def of_image(self, sha256: str, *, limit: int = 50) -> Sequence[dict[str, Any]]:
-        """Return the inspections of an image, the newest first."""
+    def of_image(self, sha256: str) -> Sequence[dict[str, Any]]:
+        """Return the newest 50 inspections of an image, the newest first."""
         with self._database.read() as conn:
-            found = list(conn.scalars(_by_digest(sha256, limit)))
+            found = list(conn.scalars(_by_digest(sha256, 50)))
             rows = conn.execute(
                 sa.select(INSPECTION_RESULTS)
                 .where(_COLUMNS.inspection_id.in_(found))

@@ -1,4 +1,4 @@
-"""Clocks that can be replaced, so that tests of waiting code need not wait."""
+"""A clock that can be replaced, so that tests of waiting code need not wait."""
 
 from __future__ import annotations
 
@@ -8,37 +8,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 
 
-class Clock(Protocol):
+class Clock:
+    """The real clock; tests replace it."""
+
     def monotonic(self) -> float:
         """Return seconds of a monotonic clock, for measuring durations."""
-
-    def now(self) -> datetime:
-        """Return the current date and time in UTC."""
-
-    def wait(self, seconds: float, stop: threading.Event | None = None) -> bool:
-        """Wait; return True as soon as `stop` is set, False after `seconds`."""
-
-
-class SystemClock:
-    """The real clock."""
-
-    def monotonic(self) -> float:
         return time.monotonic()
 
     def now(self) -> datetime:
+        """Return the current date and time in UTC."""
         return datetime.now(UTC)
 
     def wait(self, seconds: float, stop: threading.Event | None = None) -> bool:
-        if stop is None:
-            time.sleep(max(0.0, seconds))
-            return False
-        return stop.wait(max(0.0, seconds))
+        """Wait; return True as soon as `stop` is set, False after `seconds`."""
+        return (stop or threading.Event()).wait(max(0.0, seconds))
 
 
-SYSTEM_CLOCK = SystemClock()
+SYSTEM_CLOCK = Clock()
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def check_test(images: Sequence[TrainingImage], width: int, height: int) -> None
             )
 
 
-def find_damaged(images: Sequence[TrainingImage], workers: int = 2) -> dict[str, str]:
+def find_damaged(images: Sequence[TrainingImage]) -> dict[str, str]:
     """Return the problem with each image whose pixels or mask cannot be decoded, by source-ref.
 
     Reads all data, unlike a check of headers. JPEGs are decoded at an eighth of their size, which
@@ -168,7 +168,7 @@ def find_damaged(images: Sequence[TrainingImage], workers: int = 2) -> dict[str,
             return f"it cannot be decoded: {error!r}"
         return None
 
-    with ThreadPoolExecutor(workers) as executor:
+    with ThreadPoolExecutor(2) as executor:
         found = executor.map(problem, images)
         return {image.source_ref: why for image, why in zip(images, found, strict=True) if why}
 

@@ -191,7 +191,7 @@ def fit_experts(
     for kind, view in members:
         head: AnyHead
         if kind in SUMS and positional is not None:
-            head = passthrough_head(kind, positional.values, 0.0, 1.0)
+            head = passthrough_head(kind, positional.values)
         elif kind in compared:
             head = compared[kind]
         elif kind == PATCH_RIDGE:
@@ -227,15 +227,13 @@ def _fit_head(
     return fit_ridge(x, truth, _PENALTIES[kind])
 
 
-def passthrough_head(kind: str, values: int, centre: float, spread: float) -> LinearHead:
-    """Return a head on ``values`` positional values: (value - centre) / spread of one of ``SUMS``,
-    clipped at 100.
-    """
+def passthrough_head(kind: str, values: int) -> LinearHead:
+    """Return a head on positional values: the one of ``SUMS`` named ``kind``, clipped at 100."""
     reach = 100.0
     weight: Matrix = np.zeros(values, dtype=np.float32)
     weight[SUMS.index(kind) - len(SUMS)] = reach / CLIP
-    gain: Matrix = np.full(values, CLIP / reach / spread, dtype=np.float32)
-    return LinearHead(np.full(values, centre, dtype=np.float32), gain, weight, 0.0)
+    gain: Matrix = np.full(values, CLIP / reach, dtype=np.float32)
+    return LinearHead(np.zeros(values, dtype=np.float32), gain, weight, 0.0)
 
 
 def held_out_distances(

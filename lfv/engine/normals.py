@@ -78,9 +78,7 @@ def fit_normals(
 def _fit_positional(observations: Sequence[Observation]) -> Experts:
     """Return the experts on the engine's own maps, in the order of ``SUMS``."""
     head = fit_positional(all_maps(observations))
-    experts = [
-        Expert(kind, OVERVIEW, passthrough_head(kind, head.values, 0.0, 1.0)) for kind in SUMS
-    ]
+    experts = [Expert(kind, OVERVIEW, passthrough_head(kind, head.values)) for kind in SUMS]
     return Experts(tuple(experts), head)
 
 

@@ -58,7 +58,7 @@ def parse_closed(body: bytes) -> Any:
     if len(model.training_info):
         raise OnnxRejected("invalid", "It holds graphs for training; export it for inference.")
     nodes = 0
-    for graph, depth in _graphs(model.graph, 0):
+    for graph, depth in _graphs(model.graph):
         nodes += len(graph.node)
         if nodes > MAX_NODES:
             raise OnnxRejected("too_complex", f"It has more than {MAX_NODES} nodes.")
@@ -85,9 +85,12 @@ def first_line(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _graphs(graph: Any, depth: int) -> Iterator[tuple[Any, int]]:
-    """Yield the graph and its subgraphs. Not recursive, because the file determines the depth."""
-    waiting = [(graph, depth)]
+def _graphs(graph: Any) -> Iterator[tuple[Any, int]]:
+    """Yield the graph and its subgraphs, with their depth.
+
+    Not recursive, because the file determines the depth.
+    """
+    waiting = [(graph, 0)]
     while waiting:
         found, level = waiting.pop()
         yield found, level
@@ -99,7 +102,7 @@ def _graphs(graph: Any, depth: int) -> Iterator[tuple[Any, int]]:
 
 def tensors_of(graph: Any) -> Iterator[Any]:
     """Yield all tensors of a graph and its subgraphs."""
-    for found, _ in _graphs(graph, 0):
+    for found, _ in _graphs(graph):
         yield from _tensors(found)
 
 

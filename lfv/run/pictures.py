@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
@@ -29,7 +29,7 @@ from lfv.formats.images import CONVERTED_FROM
 from lfv.report import LinkedThumbnail
 from lfv.report.marks import draw_heat, draw_marks
 from lfv.report.thumbnails import make_thumbnail
-from lfv_store import Store
+from lfv_store import Store, StoredDetection
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 #: Longest side of a thumbnail in pixels: sharp on a card of 240 pixels, and about 10 KB.
@@ -52,19 +52,6 @@ class Picture:
 
     data: bytes
     media_type: str
-
-
-class JudgedPicture(Protocol):
-    """The members of an answer that its pictures need."""
-
-    @property
-    def inspection_id(self) -> int: ...
-    @property
-    def image_sha256(self) -> str: ...
-    @property
-    def detection_id(self) -> int: ...
-    @property
-    def has_mask(self) -> bool: ...
 
 
 class Pictures:
@@ -133,7 +120,7 @@ class Pictures:
             _cache(file, buffer.getvalue())
         return Picture(buffer.getvalue(), "image/png")
 
-    def linked_thumbnail(self, answer: JudgedPicture, page: Path) -> LinkedThumbnail | None:
+    def linked_thumbnail(self, answer: StoredDetection, page: Path) -> LinkedThumbnail | None:
         """Return the files of an image's thumbnail and marks, for `page`; None if impossible.
 
         Marks them as used now, so that they are kept as long as the page.

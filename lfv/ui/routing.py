@@ -79,9 +79,9 @@ class Call:
             raise Refused("The form has no token; load the page again.")
         return token
 
-    def query(self, name: str, default: str = "") -> str:
-        """Return a query parameter."""
-        return self.request.query_params.get(name, default)
+    def query(self, name: str) -> str:
+        """Return a query parameter; empty if it is missing."""
+        return self.request.query_params.get(name, "")
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """Render a page."""

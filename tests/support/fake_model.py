@@ -31,7 +31,7 @@ from lfv.formats.status import ModelStatus
 FAKE_KIND = "fake"
 
 
-class FakeClock:
+class FakeClock(Clock):
     """A clock that only waits and tests advance."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:

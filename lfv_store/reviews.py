@@ -164,8 +164,8 @@ class Reviews:
     def queue(self, *, run_id: str | None = None, limit: int = 50) -> Sequence[QueuedReview]:
         """Return up to `limit` inspections that wait for a review.
 
-        These are inspections whose last review leaves them undecided, and those that the current
-        decision calls `review` and nobody has reviewed.
+        These are inspections whose last review leaves them undecided, and those with the verdict
+        `review` in the current decision that nobody has reviewed.
         """
         number = REVIEW_QUEUE.c.inspection_id
         waiting = sa.select(*(REVIEW_QUEUE.c[field.name] for field in fields(QueuedReview)))

@@ -55,8 +55,7 @@ def jpeg() -> bytes:
     return make_image("JPEG", (80, 64))
 
 
-#: Seconds of a test that uses a fixture: commands that import Prefect, a flow run, the test's own
-#: service, a Prefect server with automations.
+#: Seconds that a test takes because of a fixture, such as one that starts a Prefect server.
 _SECONDS = {"launcher": 12, "applied": 5, "prefect_api": 4, "start": 3, "lfv_process": 3}
 
 
@@ -70,7 +69,7 @@ def _seconds(item: pytest.Item) -> float:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs PostgreSQL, so that `make check` can leave it out; put slow files first.
 
-    A worker runs whole files. A file of minutes that starts last delays the end.
+    Workers run whole files, so one that takes minutes would delay the end if it started last.
     """
     seconds: defaultdict[Path, float] = defaultdict(float)
     for item in items:

@@ -155,10 +155,10 @@ def time_of(text: str, option: str) -> datetime:
 
 
 def check_local_project(settings: Settings, project: str) -> None:
-    """Refuse a project that the service on this machine does not know; say so if it knows none.
+    """Refuse a project that the service on this machine does not know; print a note if it has none.
 
     Other hosts are not queried, because that needs a connection and may cost money. If the projects
-    cannot be read, whatever uses them next says why.
+    cannot be read, their next use reports why.
     """
     from lfv.run.embedded_service import is_embedded, local_projects
 

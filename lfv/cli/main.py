@@ -52,7 +52,7 @@ from lfv.cli.output import note, show
 _OWN_PACKAGES = frozenset({"deployments", "flows", "lfv", "lfv_store", "tasks"})
 
 #: The next step for errors that do not name one, by the error's stable code. `{place}` is replaced
-#: by the options of the command line that say where the model is.
+#: by the options of the command line that locate the model.
 _WAYS_OUT: Mapping[str, str] = {
     "host_unreachable": "check --endpoint-url",
     "manifest_header_invalid": "see docs/manifests.md",
@@ -169,7 +169,7 @@ def sentence(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 
 def _place(arguments: Sequence[str]) -> str:
-    """Return the options among `arguments` that say where a model is, ready to be appended."""
+    """Return the options among `arguments` that locate a model, ready to be appended."""
     found: list[str] = []
     for number, argument in enumerate(arguments):
         if argument in _PLACE:

@@ -1,7 +1,7 @@
 """Decides whether a backbone helps.
 
 The pretrained one is used for masks, and for verdicts if the stack gives it weight. A user's own
-backbone makes the model larger and slower, so it must show a gain that chance hardly explains.
+backbone makes the model larger and slower, so it must show a gain that is unlikely to be chance.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class BackboneTrial:
 
 
 def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[Member, ...]]:
-    """Return sets of experts with the backbone: in place of the own views, and with all of them."""
+    """Return sets of experts with the backbone: without and with the engine's own views."""
     theirs = tuple((kind, BACKBONE) for kind in DETAIL_EXPERTS)
     instead = (*own[0], *theirs) if pixels else theirs
     return [instead, (*own[-1], *theirs)]

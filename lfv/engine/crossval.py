@@ -2,7 +2,7 @@
 
 There is one level: experts are fitted without each fold. Sets of experts are compared by weights
 that are fitted to the other folds. The reported figures of the chosen set use its final weights.
-These are few, non-negative and pulled towards prior weights, which flatters the figures less than
+These weights are few, non-negative and pulled towards priors. They flatter the figures less than
 training on smaller folds understates them (AUROC over 21 draws of three sets: 0.84 reported, 0.86
 on new images; 0.81 with weights of the other folds).
 """

@@ -28,9 +28,9 @@ KEPT = 0.2
 PENALTY = 0.1
 #: An image's score is the mean over this share of its patches, the most anomalous.
 HIGHEST = 0.05
-#: Patches from which a regression learns.
+#: Number of patches from which a regression learns.
 SAMPLE = 6_000
-#: Most values of all images that are kept while training, as float16; beyond, every n-th patch is.
+#: Values kept while training, as float16. Of more values, only those of every n-th patch are kept.
 BUDGET = 100e6
 
 

@@ -115,7 +115,7 @@ class ChainCheck:
             self._findings.add(
                 "hash",
                 f"entry {entry.seq} ({entry.action} {entry.subject}) was changed:"
-                " its content does not fit its hash",
+                " its content does not match its hash",
                 seq=entry.seq,
                 table="audit_log",
             )

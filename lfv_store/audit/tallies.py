@@ -123,7 +123,7 @@ def check_tallies(conn: Connection, findings: Findings) -> None:
     for run, on in conn.exec_driver_sql(_TALLIES.format(day=day)):
         findings.add(
             "tally",
-            f"tallies: the counts of run number {run} on {on} do not fit its inspections",
+            f"tallies: the counts of run number {run} on {on} do not match its inspections",
             table="tallies",
             row_id=run,
         )
@@ -133,7 +133,7 @@ def check_tallies(conn: Connection, findings: Findings) -> None:
         for (run,) in conn.exec_driver_sql(statement):
             findings.add(
                 "tally",
-                f"{table}: the counts of run number {run} do not fit its inspections",
+                f"{table}: the counts of run number {run} do not match its inspections",
                 table=table,
                 row_id=run,
             )

@@ -1,12 +1,12 @@
 """Statements that a batch of answers repeats, prepared once for each connection to PostgreSQL.
 
-To plan them takes the server longer than to execute them. They are prepared in SQL, so that several
-can be sent in one round trip, under names that follow from their text.
+The server needs longer to plan them than to execute them. They are prepared in SQL, so that several
+can be sent in one round trip, under names derived from their text.
 
-A prepared statement belongs to one server connection. A pooler may give each transaction another
-one (PgBouncer's transaction mode), where the statements are missing, or exist since another client
-was there. Either is found before a batch has read or written anything, and that connection sends
-whole statements from then on.
+A prepared statement belongs to one server connection. A pooler may assign a different one to each
+transaction (PgBouncer's transaction mode), where the statements are missing or were prepared for
+another client. Both are detected before a batch has read or written anything. From then on, that
+connection sends whole statements.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection
 from lfv_store.dialects.base import driver_connection
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
-# Plans are kept. One that is made while a table is small would go on to read all of it.
+# Plans are kept. A plan made for a small table would read all of it later, too.
 _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 _SESSION = "lfv_session"
 #: Errors of a server connection that lacks the statements, or has them already.
@@ -40,12 +40,12 @@ class Statement:
 
     @cached_property
     def name(self) -> str:
-        """The name under which it is prepared: another text has another name."""
+        """The name under which it is prepared, derived from its text."""
         return f"lfv_{sha256(self.definition.encode()).hexdigest()[:16]}"
 
     @property
     def definition(self) -> str:
-        """What PREPARE says after the name."""
+        """The rest of PREPARE, after the name."""
         return f"({', '.join(self.types)}) AS {self.sql}"
 
 
@@ -109,8 +109,8 @@ def begin_with(
 ) -> list[list[Any]]:
     """Start a transaction that repeats `statements`, and make its first calls; return their rows.
 
-    Takes one round trip, and another one to prepare the statements. The first call must be of the
-    last of `statements`: where that one is prepared, all are.
+    Takes one round trip, and another one to prepare the statements. The first call must execute the
+    last of `statements`: if that one is prepared, all are.
     """
     session: _Session = conn.info.setdefault(_SESSION, _Session())
     if session.usable:

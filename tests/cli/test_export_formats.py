@@ -123,7 +123,7 @@ def test_an_export_without_rows_can_be_read(form: Format, tmp_path: Path) -> Non
 @pytest.mark.parametrize("form", get_args(Format))
 def test_rows_are_not_kept_in_memory(form: Format) -> None:
     class Tracked(dict[str, Any]):
-        """A row that can be watched: a plain dict takes no weak reference."""
+        """A row that can be weakly referenced, unlike a plain dict."""
 
         __hash__ = object.__hash__  # type: ignore[assignment]
 

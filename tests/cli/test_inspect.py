@@ -106,7 +106,7 @@ def test_the_temporary_server_starts_before_anything_heavy_is_imported(tmp_path:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_the_temporary_server_ends_only_with_its_input() -> None:
+def test_the_temporary_server_ends_when_its_input_is_closed() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "lfv.cli.prefect_api"],
         stdin=subprocess.PIPE,

@@ -73,13 +73,13 @@ def test_models_are_listed(lfv: Lfv, endpoint: str) -> None:
     ("status", "shown"),
     [
         ("TRAINED", "Training completed."),
-        ("TRAINING_FAILED", "Training completed. The border tells as much as the whole."),
+        ("TRAINING_FAILED", "Training completed. The border predicts as well as the whole."),
     ],
 )
 def test_the_table_has_the_first_sentence_of_a_remark(
     lfv: Lfv, monkeypatch: pytest.MonkeyPatch, endpoint: str, status: str, shown: str
 ) -> None:
-    whole = "Training completed. The border tells as much as the whole."
+    whole = "Training completed. The border predicts as well as the whole."
     entry = ModelEntry("parts", "1", status, whole)
     monkeypatch.setattr("lfv.client.catalog.model_entries", lambda *_, **__: [entry])
     assert lfv("models").out.splitlines()[1].split(maxsplit=3)[3] == shown

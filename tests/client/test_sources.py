@@ -1,4 +1,4 @@
-"""Files and folders that stand in for buckets: bounded, contained, and every failure named."""
+"""Files, and folders in place of buckets: limits, containment, and an error for each failure."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_remarks_of_training_are_not_repeated_in_its_progress(
     lot: Path, reader: SourceReader
 ) -> None:
     service = FakeService()
-    service.remarks = "Training completed. The border tells as much as the whole."
+    service.remarks = "Training completed. The border predicts as well as the whole."
     told: list[str] = []
     trained = train(service, lot, reader, progress=told.append)
     assert trained.message == service.remarks

@@ -67,7 +67,7 @@ def sagemaker() -> Iterator[Endpoint]:
 def s3() -> Iterator[str]:
     """URL of an S3 with the bucket `lot`, which holds two images.
 
-    Ask for it behind `sagemaker`, whose beginning resets all that moto holds.
+    Request it after `sagemaker`, whose setup resets all that moto holds.
     """
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -81,7 +81,7 @@ def s3() -> Iterator[str]:
 
 
 def inspect(endpoint: Endpoint, s3: str, version: str, **options: str) -> None:
-    """Everything that a run asks of S3 and of a host."""
+    """Everything that a run requests from S3 and from a host."""
     with SourceReader(s3_endpoint_url=s3) as reader:
         ref, *_ = reader.list("s3://lot/images/")
         body = reader.read_bytes(ref)

@@ -106,7 +106,7 @@ def test_all_of_these_together(tmp_path: Path, expected: Reading) -> None:
 
 
 def test_the_inputs_and_outputs_of_anomalib(tmp_path: Path, expected: Reading) -> None:
-    """Four outputs, two of them yes or no, any batch and any sides, below weights/onnx."""
+    """Four outputs, two of them boolean, any batch and any sides, below weights/onnx."""
     model = detector("batch_size")
     nodes = [
         *model.graph.node,

@@ -123,7 +123,7 @@ STATIC: dict[str, tuple[Callable[[], ModelProto], str, str]] = {
 
 
 @pytest.mark.parametrize("kind", STATIC)
-def test_what_is_refused_unrun(kind: str) -> None:
+def test_graphs_refused_without_running_them(kind: str) -> None:
     make, reason, message = STATIC[kind]
     with pytest.raises(OnnxRejected, match=message) as refused:
         inspect(make().SerializeToString())
@@ -177,7 +177,7 @@ def test_an_endless_graph_is_stopped() -> None:
     assert refused.value.reason == "too_slow"
 
 
-def test_a_graph_that_swells_is_stopped() -> None:
+def test_a_graph_whose_memory_grows_is_stopped() -> None:
     with pytest.raises(OnnxRejected, match="1024 MiB") as refused:
         tried(onnx_models.swelling(), memory=1 << 30)
     assert refused.value.reason == "out_of_memory"
@@ -206,7 +206,7 @@ def test_invalid_outputs_are_refused() -> None:
         assert refused.value.reason == reason
 
 
-def test_outputs_that_fit_no_part_are_refused() -> None:
+def test_outputs_of_no_usable_shape_are_refused() -> None:
     pooled = onnx_models.model(
         [
             helper.make_node("GlobalAveragePool", ["image"], ["mean"]),

@@ -164,7 +164,7 @@ def float_model(weights: Mapping[str, NDArray[Any]]) -> bytes:
     return body
 
 
-def test_eight_bits_see_what_floats_see() -> None:
+def test_8_bit_features_are_close_to_those_in_float32() -> None:
     path = source.weights_file()
     assert path is not None
     rows, columns = np.mgrid[:96, :96]
@@ -182,7 +182,7 @@ def test_eight_bits_see_what_floats_see() -> None:
     assert np.sqrt(((found - wanted) ** 2).mean()) < 0.12 * wanted.std()
 
 
-def test_rounding_keeps_the_response_to_what_neighbours_share() -> None:
+def test_rounding_of_filters_keeps_their_response_to_flat_areas() -> None:
     random = np.random.default_rng(0)
     edges = random.normal(0, 1, (50, 1, 3, 3))
     edges -= edges.mean(axis=(2, 3), keepdims=True)
@@ -194,7 +194,7 @@ def test_rounding_keeps_the_response_to_what_neighbours_share() -> None:
     assert np.abs(response).mean() < 0.4 * np.abs(nearest).mean()
 
 
-def test_a_pattern_is_more_like_itself_moved_than_like_a_plain_ground() -> None:
+def test_a_shifted_pattern_is_closer_than_a_plain_area() -> None:
     backbone = PretrainedBackbone.for_images(64, 64)
     see = backbone.open()
     flat = np.full((384, 384, 3), 127, np.uint8)
@@ -229,7 +229,7 @@ def test_pooling_takes_mean_maximum_and_deviation() -> None:
     assert values[:4] == pytest.approx([5.5, 17.5, 11, 23])
 
 
-def test_what_is_unlike_the_normals_is_unusual() -> None:
+def test_images_unlike_the_normals_score_higher() -> None:
     random = np.random.default_rng(0)
     mixing = random.normal(0, 1, (3, 200))
     normals = (random.normal(0, 1, (40, 3)) @ mixing + random.normal(0, 0.3, (40, 200))).astype(
@@ -242,7 +242,7 @@ def test_what_is_unlike_the_normals_is_unusual() -> None:
     assert again(odd) == pytest.approx(head(odd), abs=1e-2)
 
 
-def test_with_few_images_values_are_scaled_by_how_their_channel_varies_within_them() -> None:
+def test_with_few_images_values_are_scaled_by_the_variation_within_images() -> None:
     random = np.random.default_rng(0)
     within = random.uniform(0.5, 2, 40)
 

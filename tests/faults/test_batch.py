@@ -54,7 +54,7 @@ def test_a_run_with_a_job_dies(batch_scene: Scene, way: str) -> None:
     assert scene.endpoint.leftovers == []
 
 
-def test_a_run_is_resumed_while_its_job_goes_on(batch_scene: Scene) -> None:
+def test_a_run_is_resumed_while_its_job_continues(batch_scene: Scene) -> None:
     """Its machine is lost, and it is resumed elsewhere before a sweeper has found the job."""
     scene = batch_scene
     scene.environment["LFV_LEASE_TTL_SECONDS"] = "600"
@@ -63,7 +63,7 @@ def test_a_run_is_resumed_while_its_job_goes_on(batch_scene: Scene) -> None:
     scene.asking(then=1.0)
     kill(guard, run.pid)
     run.wait()
-    assert scene.endpoint.leftovers  # the job goes on
+    assert scene.endpoint.leftovers  # the job continues
     resumed = scene.resume(hurry=False)
     scene.endpoint.wait_for_calls("StopTransformJob", 1)
     scene.hurry()
@@ -75,7 +75,7 @@ def test_a_run_is_resumed_while_its_job_goes_on(batch_scene: Scene) -> None:
     assert [hosting.status for hosting in scene.hostings()] == ["stopped", "stopped"]
 
 
-def test_a_start_takes_effect_after_its_run_has_died(batch_scene: Scene) -> None:
+def test_a_start_takes_effect_after_its_run_died(batch_scene: Scene) -> None:
     """The guard watches for it, and the hosting stays open for that time."""
     scene = batch_scene
     scene.endpoint.script(fail={"CreateModel": ["late", "hang", "hang"]}, hang_seconds=3.0)

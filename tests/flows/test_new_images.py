@@ -57,7 +57,7 @@ def test_only_images_since_the_last_run_are_inspected(
 def test_an_image_that_cannot_be_read_is_recorded_once_and_holds_up_no_other(
     images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, in_bucket: bool
 ) -> None:
-    """It ended every run over new images, each with the same error."""
+    """Such an image used to end every run over new images with the same error."""
     (images / "to-itself.png").symlink_to("to-itself.png")
     (images / "two\nlines.png").write_bytes(b"")
     (images / "no-unicode-\udcff.png").write_bytes(b"")

@@ -49,7 +49,7 @@ def test_segmentation() -> None:
 
 
 def test_classification_as_a_flat_object() -> None:
-    """What a SageMaker endpoint answers."""
+    """What a SageMaker endpoint returns."""
     result = DetectAnomalyResult.from_response(
         {"Source": {"Type": "direct"}, "IsAnomalous": False, "Confidence": 0.75}
     )
@@ -89,7 +89,7 @@ def test_a_mask_in_base64() -> None:
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 0.0, 1.0, 5e-324])
-def test_every_fraction_is_a_confidence(confidence: float) -> None:
+def test_any_number_from_0_to_1_is_a_confidence(confidence: float) -> None:
     assert DetectAnomalyResult.from_response(
         segmentation(Confidence=confidence)
     ).confidence == float(confidence)

@@ -136,7 +136,7 @@ def test_transparent_pixels_are_background_and_soft_edges_are_not() -> None:
 
 
 @pytest.mark.parametrize("shift", [(9, 0, 0), (0, 47, 0), (0, 0, -30), (-40, -40, -4)])
-def test_a_region_that_is_off_its_colour(shift: tuple[int, int, int]) -> None:
+def test_a_region_slightly_off_its_colour(shift: tuple[int, int, int]) -> None:
     color = (0x2C, 0xA0, 0x2C)
     image = Image.new("RGB", (8, 4), "white")
     image.paste(tuple(level + more for level, more in zip(color, shift, strict=True)), (0, 0, 4, 4))
@@ -178,7 +178,7 @@ def test_masks_of_another_size_are_scaled_without_mixing() -> None:
     assert mask.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
 
 
-def test_colours_that_nearly_meet() -> None:
+def test_nearly_equal_colours() -> None:
     colors = {"#FF0000": "crack", "#FF0003": "dent", "#FE0000": "BACKGROUND"}
     image = Image.new("RGB", (3, 1))
     image.putdata([(255, 0, 0), (255, 0, 3), (254, 0, 0)])

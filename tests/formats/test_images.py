@@ -140,7 +140,7 @@ def test_odd_exif_is_not_refused(tiff: bytes) -> None:
 
 
 def test_metadata_is_never_unpacked() -> None:
-    """A text chunk of 100 MB once inflated, a broken colour profile, Exif that Pillow warns of."""
+    """A text chunk that inflates to 100 MB, a broken profile, Exif that Pillow warns about."""
     bomb = chunk(b"zTXt", b"k\x00\x00" + zlib.compress(b"x" * 100_000_000, 1))
     profile = chunk(b"iCCP", b"p\x00\x00" + b"no zlib")
     whole = encoded("PNG")
@@ -213,7 +213,7 @@ def test_truncated_anywhere(format_: str, png: bytes, jpeg: bytes) -> None:
 
 
 def test_pixels_missing_in_valid_containers() -> None:
-    """Start and end are valid, and the data between is too short: only decoding detects it."""
+    """Start and end are valid, and the data in between is too short; only decoding detects that."""
     cut = zlib.compress(b"\x00" * 65 * 30)
     short = png_of(header_chunk(64, 64), chunk(b"IDAT", cut), chunk(b"IEND", b""))
     with pytest.raises(errors.ImageTruncated):
@@ -382,7 +382,7 @@ def test_a_wrong_checksum(png: bytes) -> None:
         b"\xff\xd8" + segment(0xE0, b"x") + b"\xff\x00\xff\xd9",
     ],
 )
-def test_contradictions_are_damage(data: bytes) -> None:
+def test_malformed_files_are_damaged(data: bytes) -> None:
     with pytest.raises(errors.ImageDamaged):
         check_image(data)
 

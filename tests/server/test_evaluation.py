@@ -37,7 +37,7 @@ def png(labels: Labels) -> bytes:
 
 
 def areas(chance: np.random.Generator, types: list[int]) -> Labels:
-    """Types of pixels, all of them `background` or one of these."""
+    """The type of each pixel: `background`, or one of `types` at random."""
     shape = (SIZE[1], SIZE[0])
     return chance.choice(np.array([0, 0, *types]), size=shape).astype(np.uint8)
 

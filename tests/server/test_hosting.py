@@ -113,7 +113,7 @@ def test_a_heat_map_is_returned_on_request_only(client: Any, hosted: str) -> Non
         assert mask.mode == "RGB"
 
 
-def test_image_as_the_guide_sends_it(client: Any, hosted: str, tmp_path: Path) -> None:
+def test_an_image_sent_as_in_the_developer_guide(client: Any, hosted: str, tmp_path: Path) -> None:
     """An open file as Body, with its content type."""
     (tmp_path / "image.jpg").write_bytes(jpeg(bright=True))
     with (tmp_path / "image.jpg").open("rb") as file:
@@ -230,7 +230,7 @@ def test_more_units_than_allowed(client: Any, trained: str) -> None:
     assert described["Status"] == "TRAINED"
 
 
-def test_same_start_twice_is_one(client: Any, service: Service, name: str) -> None:
+def test_a_repeated_start_has_no_effect(client: Any, service: Service, name: str) -> None:
     make_model(client, service, name)
     call = {"ProjectName": name, "ModelVersion": "1", "MinInferenceUnits": 1}
     first = client.start_model(**call, ClientToken=f"start-{name}")

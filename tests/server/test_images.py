@@ -1,4 +1,4 @@
-"""What is read of an image before a model gets it."""
+"""What the service reads of an image before it runs a model on it."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def test_counting_takes_no_time() -> None:
     assert time.process_time() - began < 2
 
 
-def test_scan_bomb_is_refused_by_name(client: Any, hosted: str) -> None:
+def test_a_scan_bomb_is_refused(client: Any, hosted: str) -> None:
     bomb = with_scans(progressive(), 5000)
     with pytest.raises(client.exceptions.ValidationException, match="more than 100 scans"):
         detect(client, hosted, bomb, "image/jpeg")
     assert detect(client, hosted, with_scans(progressive(), 20), "image/jpeg")
 
 
-def test_scan_bomb_is_not_trained_on(client: Any, service: Service, project: str) -> None:
+def test_a_scan_bomb_is_not_trained_on(client: Any, service: Service, project: str) -> None:
     lines = put_images(service, project, 6)
     folder: Path = service.bucket / project
     (folder / "0.png").write_bytes(with_scans(progressive(), 5000))

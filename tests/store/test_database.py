@@ -258,7 +258,7 @@ def test_a_locked_sqlite_file_is_unavailable_for_now(sqlite_url: str) -> None:
         with open_store(sqlite_url) as other, other.database.write():
             with pytest.raises(StoreUnavailable, match="locked"):
                 store.inspections.record(run_id, [judged(model_id, 1)])
-            assert store.runs.get(run_id).run_id == run_id  # readers go on
+            assert store.runs.get(run_id).run_id == run_id  # readers continue
         assert store.inspections.record(run_id, [judged(model_id, 1)]).inspections == 1
         assert store.audit.verify().ok
 

@@ -48,7 +48,7 @@ def test_a_connection_prepares_the_statements_once(store: Store) -> None:
     assert store.audit.verify().ok
 
 
-def test_a_connection_that_moved_to_a_server_connection_without_them(store: Store) -> None:
+def test_a_connection_moved_to_a_server_connection_without_them(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     store.inspections.record(run_id, [judged(model_id, 1)])
@@ -61,7 +61,7 @@ def test_a_connection_that_moved_to_a_server_connection_without_them(store: Stor
     assert store.audit.verify().ok
 
 
-def test_a_connection_that_moved_to_where_another_client_has_prepared_them(store: Store) -> None:
+def test_a_connection_moved_to_a_server_connection_that_has_them(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     with open_store(store.database.url.render_as_string(hide_password=False)) as other:

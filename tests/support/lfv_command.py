@@ -6,8 +6,8 @@ Its argument is one JSON object::
      "breaks": [{"where": "module:attribute.path", "call": N, "what": "raise" | "die"}, ...]}
 
 `breaks` make the N-th call of a function fail or, with ``"die"``, kill the process at once; the
-file `broken` then holds the time. `options` are given to the flow (`with_options`). The import of
-this module imports what a run imports, at its start or later.
+file `broken` then holds the time. `options` are given to the flow (`with_options`). Importing this
+module imports all that a run imports, at its start or later.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ while they are created.
 In addition to the members of `standin`, a script may have
 
     word         EndpointStatus to show while the endpoint is not being deleted; null: the true one
-    answer       what InvokeEndpoint answers for whole images
+    answer       what InvokeEndpoint returns for whole images
     job_status   TrainingJobStatus to show
     forget_job   true: the training job is gone
     buckets      {name: folder}: where batch jobs find their images and put their answers
@@ -58,7 +58,7 @@ WORDS = {
     "HOSTING_FAILED": "Failed",
     "SYSTEM_UPDATING": "Updating",
 }
-#: (status, error, message) of what a script names: for the control plane, and for an endpoint.
+#: (status, error, message) of the errors in scripts: of the control plane, and of an endpoint.
 CONTROL = {
     "ThrottlingException": (400, "ThrottlingException", "Rate exceeded"),
     "InternalServerException": (500, "InternalFailure", "internal"),
@@ -121,7 +121,7 @@ class SageMaker(standin.Model):
         )
 
     def control(self, target: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """What moto answers."""
+        """Moto's response."""
         with self.lock:
             answer = self.moto.post(
                 "/",
@@ -140,7 +140,7 @@ class SageMaker(standin.Model):
         return sagemaker_backends[DEFAULT_ACCOUNT_ID][REGION]
 
     def left(self) -> list[str]:
-        """All endpoints, configurations, running jobs, and models but the one from before."""
+        """All endpoints, configurations, running jobs, and models other than the first."""
         self.settle()
         found = [*self.backend.endpoints, *self.backend.endpoint_configs, *self.backend._models]
         found += [
@@ -403,7 +403,7 @@ class BatchJob:
 
 
 class Answered(Refused):
-    """An error of moto's, as it is."""
+    """An error from moto, unchanged."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(str(body.get("__type")))

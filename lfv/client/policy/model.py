@@ -11,7 +11,7 @@ are too unsure. docs/policies.md explains how to write a policy.
 
 Comparisons, exactly: a rule counts an anomalous answer from its `min_confidence` on (>=); an area
 is too large above its limit (>); so is a number of types (>). A normal answer is unsure below
-`normal_below` (<), an anomalous one that was not rejected from `anomalous_from` on (>=).
+`normal_below` (<); an anomalous answer that no rule rejects, from `anomalous_from` on (>=).
 
 If a policy sets no review band, version 2 reviews unsure answers: an anomalous answer that would be
 rejected at a higher confidence, and a normal answer below the classification rule's confidence.

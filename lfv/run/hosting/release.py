@@ -117,8 +117,8 @@ def stop_hosting(
 ) -> bool:
     """Stop the model of a hosting without leases, and record the outcome.
 
-    `may_start_late`: whether a StartModel may still take effect. None finds out, and watches the
-    model until it no longer can; True leaves watching to the guard.
+    `may_start_late`: whether a StartModel may still take effect. With None, this is determined, and
+    the model watched until it no longer can; with True, the guard watches.
 
     Returns whether the model is seen stopped for good. If not, the sweeper takes over.
     """

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, RecordConflict, UnknownModel
+from lfv_store.part import Part
 from lfv_store.records import JsonObject
 from lfv_store.rows import record_from
 from lfv_store.tables import ApprovalTable, ModelTable
@@ -44,11 +44,8 @@ class Approval:
     signature: dict[str, Any] | None = None
 
 
-class Approvals:
+class Approvals(Part):
     """Records and returns approvals; available as `store.approvals`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def current(self, project_name: str, *, host: str) -> Approval | None:
         """Return the current approval of a project on a kind of host, or None."""

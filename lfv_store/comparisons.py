@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
-from lfv_store.database import Database
+from lfv_store.part import Part
 from lfv_store.tables import DetectionTable, InspectionTable, RunTable, TallyTable
 from lfv_store.views import INSPECTION_RESULTS
 
@@ -34,11 +34,8 @@ class AnswerPair:
     is_defective: bool | None
 
 
-class Comparisons:
+class Comparisons(Part):
     """`store.comparisons`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def answers(self, first: int, second: int) -> Sequence[AnswerPair]:
         """Return two models' newest answers to the images that both have judged."""

@@ -10,7 +10,7 @@ from statistics import median
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from lfv_store.database import Database
+from lfv_store.part import Part
 from lfv_store.records import HostingCost, Throughput
 from lfv_store.runs import require_run
 from lfv_store.tables import HostingTable, ModelTable
@@ -31,11 +31,8 @@ class HostingSum:
     idle_seconds: float
 
 
-class Costs:
+class Costs(Part):
     """`store.costs`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def since(self, at: datetime) -> Sequence[HostingSum]:
         """Return what each hosting that was requested since `at` cost so far."""

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.errors import UnknownHosting
+from lfv_store.part import Part
 from lfv_store.records import Hosting
 from lfv_store.rows import record_from
 from lfv_store.runs import lock_run, require_run
@@ -30,12 +30,8 @@ IN_USE = ("requested", "hosted")
 _LOST = "lost contact until its lease expired; finished lines are kept, resume the run"
 
 
-class Hostings:
+class Hostings(Part):
     """`store.hostings`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def get(self, hosting_id: int) -> Hosting:
         """Return a hosting by its id. Raises UnknownHosting."""

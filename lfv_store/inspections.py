@@ -12,6 +12,7 @@ from lfv_store.audit.change import Change, commit
 from lfv_store.claims import Claims
 from lfv_store.database import Database
 from lfv_store.inspection_writer import write_inspections
+from lfv_store.part import Part
 from lfv_store.records import (
     KnownDetection,
     NewInspection,
@@ -35,12 +36,11 @@ from lfv_store.watermarks import claim_objects
 _COUNT_EVERY_SECONDS = 1.0
 
 
-class Inspections:
+class Inspections(Part):
     """`store.inspections`."""
 
     def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
+        super().__init__(database, actor)
         self._count_at = 0.0
 
     def known_detections(

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.errors import HostingStopping, InvalidRecord, UnknownLease
 from lfv_store.hostings import (
     IN_USE,
@@ -24,18 +23,15 @@ from lfv_store.hostings import (
     select_hostings,
 )
 from lfv_store.models import require_model
+from lfv_store.part import Part
 from lfv_store.records import Hosting, JsonObject, Lease
 from lfv_store.runs import lock_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
 from lfv_store.tallies import update_tallies
 
 
-class Leases:
+class Leases(Part):
     """`store.leases`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def acquire(
         self,

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.errors import UnknownModel
+from lfv_store.part import Part
 from lfv_store.records import Model, ModelKey, ModelPace
 from lfv_store.rows import record_from
 from lfv_store.tables import ImageTable, InspectionTable, ModelPaceTable, ModelTable, RunTable
@@ -19,12 +19,8 @@ _SIZES_LOOKED_AT = 500
 _MODELS = sa.select(ModelTable.__table__)
 
 
-class Models:
+class Models(Part):
     """`store.models`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def register(self, key: ModelKey) -> int:
         """Return the id of a model version, registering it if new."""

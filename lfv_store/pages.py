@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.answer_tallies import STEPS
 from lfv_store.background import is_anomaly_type
-from lfv_store.database import Database
 from lfv_store.dialects import Dialect, dialect_of
+from lfv_store.part import Part
 from lfv_store.results import rows_of_lines
 from lfv_store.runs import require_run
 from lfv_store.tables import (
@@ -66,11 +66,8 @@ class Annotations:
     anomalies: tuple[tuple[str, float, str | None], ...]
 
 
-class Pages:
+class Pages(Part):
     """`store.pages`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def gallery(
         self,

@@ -14,8 +14,8 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.audit.entries import PRUNED, PRUNED_MASKS
-from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord
+from lfv_store.part import Part
 from lfv_store.tables import AuditLogTable, DetectionTable, InspectionTable, MaskTable
 from lfv_store.text import clean
 
@@ -47,11 +47,8 @@ class MaskDeletion:
     by: str
 
 
-class Prunings:
+class Prunings(Part):
     """`store.prunings`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def record(
         self,

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store.database import Database
 from lfv_store.errors import UnknownInspection
+from lfv_store.part import Part
 from lfv_store.runs import require_run
 from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
 from lfv_store.views import INSPECTION_RESULTS
@@ -18,11 +18,8 @@ _PAGE = 1000
 _COLUMNS = INSPECTION_RESULTS.c
 
 
-class Results:
+class Results(Part):
     """Read access to results; available as `store.results`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def rows(self, run_id: str, columns: Sequence[str] = ()) -> Generator[dict[str, Any]]:
         """Stream all inspections of a run, by line number, from one snapshot.

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
 from lfv_store.effective_reviews import has_effective_review, is_last_review
 from lfv_store.errors import ReviewTaken
+from lfv_store.part import Part
 from lfv_store.people import ClaimedReview
 from lfv_store.review_queue import candidates
 from lfv_store.runs import require_run
@@ -40,11 +40,8 @@ _QUEUE_LOCK = 0x6C66_7603
 _SECONDS_FIRST = 1 / 3
 
 
-class ReviewLeases:
+class ReviewLeases(Part):
     """`store.review_leases`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def claim(
         self,

@@ -18,13 +18,13 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 from sqlalchemy.orm import aliased
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.effective_reviews import (
     effective_reviews,
     is_last_review,
     with_effective_review,
 )
 from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
+from lfv_store.part import Part
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
 from lfv_store.records import VERDICTS, JsonObject
 from lfv_store.review_queue import candidates
@@ -67,12 +67,8 @@ _REVIEWS = (
 )
 
 
-class Reviews:
+class Reviews(Part):
     """`store.reviews`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def record(self, new: NewReview, at: datetime | None = None) -> Review:
         """Record a review, and return it as stored.

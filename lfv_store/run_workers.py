@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
+from lfv_store.part import Part
 from lfv_store.records import PendingItem
 from lfv_store.rows import pending_item
 from lfv_store.runs import lock_run, require_run
@@ -50,11 +50,8 @@ class RunWorker:
     message: str | None
 
 
-class RunWorkers:
+class RunWorkers(Part):
     """`store.run_workers`. Only PostgreSQL lets many processes write at a time."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def beat(self, run_id: str, worker: str, holding: Holding, *, ttl: timedelta) -> int:
         """Join the run, or report that the worker is alive; return the number of live workers.

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import canonical_json
 from lfv_store.errors import InvalidRecord, UnknownRun
 from lfv_store.models import require_model
+from lfv_store.part import Part
 from lfv_store.records import RUN_STATUSES, JsonObject, NewRun, Run, RunStatus
 from lfv_store.rows import record_from
 from lfv_store.tables import PolicyTable, RunProgressTable, RunTable
@@ -23,12 +23,8 @@ from lfv_store.tallies import update_tallies
 from lfv_store.text import clean, clean_or_none, json_value
 
 
-class Runs:
+class Runs(Part):
     """`store.runs`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def start(self, new: NewRun) -> Run:
         """Record the start of a run. A repeated run_id returns the stored run.

@@ -34,24 +34,24 @@ class Store:
         self.database = database
         self.actor = actor
         self.models = Models(database, actor)
-        self.approvals = Approvals(database)
+        self.approvals = Approvals(database, actor)
         self.trainings = Trainings(database, actor)
         self.runs = Runs(database, actor)
-        self.run_workers = RunWorkers(database)
+        self.run_workers = RunWorkers(database, actor)
         self.inspections = Inspections(database, actor)
         self.watermarks = Watermarks(database, actor)
         self.hostings = Hostings(database, actor)
         self.leases = Leases(database, actor)
         self.verdicts = Verdicts(database, actor)
         self.reviews = Reviews(database, actor)
-        self.review_leases = ReviewLeases(database)
-        self.prunings = Prunings(database)
+        self.review_leases = ReviewLeases(database, actor)
+        self.prunings = Prunings(database, actor)
         self.users = Users(database, actor)
-        self.results = Results(database)
-        self.pages = Pages(database)
-        self.comparisons = Comparisons(database)
-        self.costs = Costs(database)
-        self.audit = Audit(database)
+        self.results = Results(database, actor)
+        self.pages = Pages(database, actor)
+        self.comparisons = Comparisons(database, actor)
+        self.costs = Costs(database, actor)
+        self.audit = Audit(database, actor)
 
     def with_patience(self, seconds: float) -> Store:
         """Return a view of this store that retries for `seconds` while it is unavailable."""

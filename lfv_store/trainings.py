@@ -7,20 +7,16 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.models import require_model
+from lfv_store.part import Part
 from lfv_store.records import NewTraining, Training
 from lfv_store.rows import record_from
 from lfv_store.tables import TrainingTable
 from lfv_store.text import clean, clean_or_none
 
 
-class Trainings:
+class Trainings(Part):
     """`store.trainings`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def record(self, new: NewTraining) -> int:
         """Record a training and return its id. Raises UnknownModel."""

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.dialects import dialect_of
 from lfv_store.errors import InvalidRecord, RecordConflict, UnknownUser
+from lfv_store.part import Part
 from lfv_store.people import ROLES, Role, User
 from lfv_store.rows import record_from
 from lfv_store.tables import SessionTable, UserTable
@@ -25,12 +25,8 @@ _SHOWN = 12
 _USERS = sa.select(UserTable.__table__, UserTable.id.label("user_id"))
 
 
-class Users:
+class Users(Part):
     """`store.users`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def add(
         self,

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
-from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord, UnknownInspection
+from lfv_store.part import Part
 from lfv_store.records import (
     VERDICTS,
     Decision,
@@ -56,12 +56,8 @@ def _scatter_key() -> sa.ColumnElement[int]:
     return (number * sa.literal(_MULTIPLIER, sa.BigInteger)) % sa.literal(_SCATTER, sa.BigInteger)
 
 
-class Verdicts:
+class Verdicts(Part):
     """`store.verdicts`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def candidates(
         self,

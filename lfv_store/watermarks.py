@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection, Row
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Retries
-from lfv_store.database import Database
 from lfv_store.errors import InvalidRecord
 from lfv_store.inspection_writer import write_inspections
+from lfv_store.part import Part
 from lfv_store.records import NewInspection, PendingItem
 from lfv_store.rows import pending_item
 from lfv_store.runs import lock_run, require_run
@@ -41,12 +41,8 @@ _objects = WatermarkObjectTable.__table__
 _runs = WatermarkRunTable.__table__
 
 
-class Watermarks:
+class Watermarks(Part):
     """`store.watermarks`."""
-
-    def __init__(self, database: Database, actor: str) -> None:
-        self._database = database
-        self._actor = actor
 
     def begin(self, run_id: str, ttl: timedelta) -> int:
         """Register a run for new images of its source, and return the source's id.

@@ -14,15 +14,12 @@ from lfv_store.audit.report import AuditHead, AuditReport, Findings
 from lfv_store.audit.rowwise import RowCheck
 from lfv_store.audit.tallies import check_tallies
 from lfv_store.audit.view_check import check_views
-from lfv_store.database import Database
+from lfv_store.part import Part
 from lfv_store.tables import AuditLogTable
 
 
-class Audit:
+class Audit(Part):
     """Read access to the audit log, which every change writes."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def head(self) -> AuditHead | None:
         """Return the newest entry's number and hash, to keep elsewhere; None if there is none."""

@@ -125,7 +125,7 @@ def environment(home: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("LFV_", "PREFECT_"))
     }
-    home.mkdir(parents=True, exist_ok=True)  # Prefect makes its own folder, not those above
+    home.mkdir(parents=True, exist_ok=True)  # Prefect creates its folder, but no parents
     return {**kept, "LFV_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
 
 
@@ -349,7 +349,7 @@ WORKERS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def worker(*order: str) -> Any:
-    """The figures of a separate process, whose memory is its own."""
+    """Figures from a separate process, so that its memory can be measured."""
     done = subprocess.run(
         [sys.executable, __file__, "--worker", *order],
         check=True,
@@ -369,11 +369,11 @@ def show(part: str, found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--lines", type=int, default=100_000, help="lines to plan at most")
+    parser.add_argument("--lines", type=int, default=100_000, help="most lines to plan")
     parser.add_argument(
         "--inspections", type=int, default=50_000, help="inspections in the database of the pages"
     )
-    parser.add_argument("--postgresql", help="URL of a server, instead of one of its own")
+    parser.add_argument("--postgresql", help="URL of a server; default: a temporary one")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:

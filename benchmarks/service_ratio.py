@@ -50,7 +50,7 @@ for order in sys.stdin:
 
 
 class Engine:
-    """The engine alone, once for each unit."""
+    """The engine alone, in one process for each unit."""
 
     def __init__(self, artifact: Path, images: list[Path], units: int) -> None:
         command = [sys.executable, "-c", ENGINE, str(artifact), *map(str, images)]
@@ -114,7 +114,7 @@ def through_http(
 
 
 def serve_artifact(service: Service, artifact: Path) -> None:
-    """Create a project with this artifact as its model: a fake engine's model is swapped for it."""
+    """Create a project with this artifact as its model, in place of that of a fake engine."""
     client = service.client()
     client.create_project(ProjectName=PROJECT)
     for number in range(4):

@@ -138,7 +138,7 @@ def _usage(argument: Any) -> str:
 
 
 def _metavar(parameter: Any) -> str:
-    """The word for a value: that of the code, else the kind of value."""
+    """The placeholder of a value: the one in the code, else its type."""
     if parameter.metavar:
         return str(parameter.metavar)
     if parameter.param_type_name == "argument":
@@ -212,8 +212,8 @@ def api_coverage_page() -> str:
         lines.append(f"| `{kind.code}` | {kind.status} | {named} |")
     lines += [
         "",
-        "`UnknownOperationException` is not in the service model; it answers unknown",
-        "paths, as Amazon does. Retry-After is a header.",
+        "`UnknownOperationException` is not in the service model; it is returned",
+        "for unknown paths, as by Amazon. Retry-After is a header.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -85,7 +85,7 @@ class LfvMail(AbstractAppriseNotificationBlock):
     sender: str = Field(description="Address that the mail comes from.")
     recipients: list[str] = Field(min_length=1, description="Addresses that the mail goes to.")
     user: str = Field(default="", description="Name to log in with; empty for none.")
-    password: SecretStr | None = Field(default=None, description="Password of that name.")
+    password: SecretStr | None = Field(default=None, description="Password for that name.")
 
     _scheme: ClassVar[dict[str, str]] = {"starttls": "mailtos", "ssl": "mailtos", "none": "mailto"}
 

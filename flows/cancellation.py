@@ -1,4 +1,4 @@
-"""Ends a command's flow run when that is cancelled on Prefect's page or through its API.
+"""Ends a command's flow run when it is cancelled on Prefect's page or through its API.
 
 Prefect's workers do that for the flow runs that they start, with SIGTERM.
 """

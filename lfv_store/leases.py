@@ -58,7 +58,7 @@ class Leases(Part):
         if ttl <= timedelta(0):
             raise InvalidRecord("a lease's time to live must be positive")
         if not math.isfinite(price_per_unit_hour):
-            raise InvalidRecord(f"a price is a number, not {price_per_unit_hour!r}")
+            raise InvalidRecord(f"a price must be a number, not {price_per_unit_hour!r}")
 
         def work(unit: Change) -> Lease:
             unit.lock_hostings()

@@ -1,4 +1,4 @@
-"""Retry calls that failed for a passing reason."""
+"""Retries calls that failed temporarily."""
 
 from __future__ import annotations
 

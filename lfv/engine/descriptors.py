@@ -30,8 +30,8 @@ class Description:
     #: of each channel over the image. Describes what there is, regardless of where.
     statistics: Matrix
     #: [GRID * GRID * channels + 8 * channels]: channel means on a grid, and their order statistics.
-    #: Describes where it is, and whether one region stands out. Of a deep backbone,
-    #: [2 * len(CONTRASTS) * channels] for the latter: contrasts, and the same as multiples of each
+    #: Describes where it is, and whether one region stands out. For a deep backbone, only the
+    #: latter, as [2 * len(CONTRASTS) * channels]: contrasts, then the same as multiples of each
     #: channel's deviation.
     regions: Matrix
 

@@ -111,7 +111,7 @@ NAMES = frozenset(field.name for field in fields(TrainingRequest)) - {"fitted"}
 def _truth(given: Mapping[str, str], name: str) -> bool | None:
     value = given.get(name)
     if value not in (None, "true", "false"):
-        raise ValueError(f"{PREFIX}{name} is true or false, not {value!r}")
+        raise ValueError(f"{PREFIX}{name} must be true or false, not {value!r}")
     return None if value is None else value == "true"
 
 
@@ -122,12 +122,12 @@ def _number(given: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         number = math.nan
     if number is not None and not math.isfinite(number):
-        raise ValueError(f"{PREFIX}{name} is a number, not {value!r}")
+        raise ValueError(f"{PREFIX}{name} must be a number, not {value!r}")
     return number
 
 
 def _digest(given: Mapping[str, str], name: str) -> str | None:
     value = given.get(name)
     if value is not None and not _SHA256.fullmatch(value):
-        raise ValueError(f"{PREFIX}{name} is the SHA-256 of a file, not {value!r}")
+        raise ValueError(f"{PREFIX}{name} must be the SHA-256 of a file, not {value!r}")
     return value

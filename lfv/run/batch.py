@@ -54,7 +54,7 @@ from lfv_store import ModelKey, NewDetection, NewInspection, PendingItem, StoreE
 
 logger = logging.getLogger(__name__)
 
-#: Images of one job.
+#: Maximum number of images in one job.
 MOST_IMAGES = 50_000
 _PAGE = 1_000
 _THREADS = 8

@@ -2,8 +2,8 @@
 
 An object is new if its content is, so one that was overwritten with other content is new. An object
 with the same size and ETag, or size and modification times, as before is taken as unchanged without
-being read. Claims are stored in SQL
-(`lfv_store.watermarks`), so that runs may overlap, fail and be resumed.
+being read. Claims are stored in SQL (`lfv_store.watermarks`), so that runs may overlap, fail and be
+resumed.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from lfv.run.errors import NotComparable, RunNotFound
 from lfv.run.lookup import find_run
 from lfv_store import Store
 
-#: The most disagreements shown with a picture.
+#: Maximum number of disagreements shown with a picture.
 MOST_SHOWN = 200
 
 

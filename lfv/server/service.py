@@ -89,7 +89,7 @@ async def _serve_from(
         page = pages.get(_page_name(scope)) if scope["method"] == "GET" else None
         headers = headers_of(scope)
         from_here = is_from_here(scope, headers)
-        # Without keys, other machines get the API's refusal.
+        # If no keys are set, the API refuses other machines.
         if page is None or is_framed_twice(headers) or not (from_here or options.credentials):
             await api(scope, receive, send)
         else:

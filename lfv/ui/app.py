@@ -43,7 +43,7 @@ def create_app(options: UiOptions) -> Starlette:
     routes = [
         Route("/assets/{name}", _asset),
         Route("/health", _health),
-        *pictures.ROUTES,  # first, because a screen requests a hundred
+        *pictures.ROUTES,  # first, because one page may request a hundred
         *(*runs.ROUTES, *parts.ROUTES, *models.ROUTES, *approvals.ROUTES, *costs.ROUTES),
         *(*review.ROUTES, *policy.ROUTES, *masks.ROUTES, *account.ROUTES),
     ]

@@ -31,7 +31,7 @@ def host_it(endpoint: Endpoint) -> None:
     host.close()
 
 
-def test_models_are_listed_with_whether_they_are_up(lfv: Lfv, endpoint: Endpoint) -> None:
+def test_models_are_listed_with_their_hosting_status(lfv: Lfv, endpoint: Endpoint) -> None:
     place = ("--host", "sagemaker", "--endpoint-url", endpoint.url)
     (shown,) = lfv("models", *place, "--json").json()
     assert (shown["project"], shown["version"]) == ("parts", f"training-job/{JOB}")

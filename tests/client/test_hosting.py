@@ -1,4 +1,4 @@
-"""Starting and stopping under every failure, with a clock that only waits advance."""
+"""Starting and stopping under every failure, with a clock that advances only during waits."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_a_start_that_somebody_else_made_first(model: FakeModel, clock: FakeCloc
 
 
 @pytest.mark.parametrize("status", [ModelStatus.STOPPING_HOSTING, ModelStatus.SYSTEM_UPDATING])
-def test_wait_out(model: FakeModel, clock: FakeClock, status: ModelStatus) -> None:
+def test_a_passing_status_is_waited_out(
+    model: FakeModel, clock: FakeClock, status: ModelStatus
+) -> None:
     model.status = status
     model.later(200, ModelStatus.TRAINED)
     outcome = up(model, clock)
@@ -214,7 +216,9 @@ def test_a_lost_start_that_takes_effect_late_is_ours(model: FakeModel, clock: Fa
 
 
 @pytest.mark.parametrize("error", PASSING)
-def test_failures_that_pass(model: FakeModel, clock: FakeClock, error: HostError) -> None:
+def test_temporary_failures_are_retried(
+    model: FakeModel, clock: FakeClock, error: HostError
+) -> None:
     model.fail_next("StartModel", error, times=3)
     model.fail_next("DescribeModel", error, times=3)
     assert up(model, clock).started
@@ -222,7 +226,7 @@ def test_failures_that_pass(model: FakeModel, clock: FakeClock, error: HostError
 
 @pytest.mark.parametrize("error", [HostAccessDenied("no"), HostQuotaExceeded("too many units")])
 @pytest.mark.parametrize("operation", ["StartModel", "DescribeModel"])
-def test_failures_that_stay(
+def test_permanent_failures_are_raised(
     model: FakeModel, clock: FakeClock, error: HostError, operation: str
 ) -> None:
     model.fail_next(operation, error)

@@ -154,7 +154,7 @@ def test_latest_is_the_newest_that_can_be_hosted(api: ScriptedApi) -> None:
     host.close()
 
 
-def test_latest_of_nothing(api: ScriptedApi) -> None:
+def test_latest_without_a_trained_model(api: ScriptedApi) -> None:
     api.queue(Reply(200, {"Models": [model("1", "TRAINING", 1)]}))
     with pytest.raises(ModelNotFound, match="no trained model"):
         LookoutVisionHost(spec(api, "latest"))
@@ -198,7 +198,7 @@ def test_errors_of_the_api(
     assert len(api.requests) == 1, "botocore's own retries are off"
 
 
-def test_a_proxy_that_speaks_html(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_a_proxy_that_returns_html(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.queue(Reply(502, b"<html>bad gateway</html>"))
     with pytest.raises(HostUnavailable):
         host.describe()

@@ -177,7 +177,7 @@ def test_calls_of_other_threads_are_sent_while_a_request_is_built(api: ScriptedA
     assert [request.body for request in api.requests] == [b"other"]
 
 
-def test_another_layout_of_botocore_is_called_as_usual(api: ScriptedApi) -> None:
+def test_with_another_layout_of_botocore_the_clients_method_is_called(api: ScriptedApi) -> None:
     client = client_of(api)
 
     class Other:

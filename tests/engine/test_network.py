@@ -153,7 +153,7 @@ def test_a_network_with_a_share_of_zero_changes_no_score() -> None:
 
 
 def maps_of(labels: Sequence[NDArray[np.uint8]], noise: float, seed: int) -> list[Any]:
-    """Logits that are right but for noise."""
+    """Correct logits with noise."""
     random = np.random.default_rng(seed)
     found = []
     for one in labels:
@@ -335,7 +335,7 @@ def some_network(classes: int = 3, *, stack: Stack | None = None, share: float =
     return Network(96, 80, graph, stack, share)
 
 
-def test_a_stored_network_paints_and_judges(trained: Plain, tmp_path: Path) -> None:
+def test_a_stored_network_changes_masks_and_verdicts(trained: Plain, tmp_path: Path) -> None:
     folder, body = trained.folder, trained.images[-1].path.read_bytes()
     plain = Predictor.load(folder).predict(body)
     with_network(folder, tmp_path / "mask", some_network())

@@ -42,7 +42,7 @@ SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True}
 
 
 class FloatStorage:
-    """Stands for torch's class of that name."""
+    """Replaces torch's class of the same name."""
 
 
 FloatStorage.__module__ = "torch"

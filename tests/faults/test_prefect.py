@@ -53,7 +53,7 @@ def test_a_worker_cancels_a_flow_run_and_is_terminated_with_another(
 ) -> None:
     scene = scene_on_sqlite
     scene.environment["LFV_READ_TIMEOUT_SECONDS"] = "60"
-    pool = f"faults-{scene.endpoint.host}"  # the server may have had this test on another host
+    pool = f"faults-{scene.endpoint.host}"  # the same server may be used for other hosts
     deployment = api.deploy(f"worked-{scene.endpoint.host}", pool=pool)
     command = [PREFECT, "worker", "start", "--pool", pool, "--type", "process"]
     with process(scene, prefect, command) as worker:

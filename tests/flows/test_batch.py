@@ -86,7 +86,7 @@ def test_the_same_records_as_with_an_endpoint(
     assert len(endpoint.calls("CreateTransformJob")) == 1
 
 
-def test_the_job_is_what_the_algorithm_takes(
+def test_the_job_has_the_form_that_the_algorithm_requires(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     summary = inspect_images(source=str(images), project="parts", mode="batch")

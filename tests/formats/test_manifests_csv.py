@@ -124,7 +124,7 @@ def test_tables_as_people_make_them(tmp_path: Path, text: str) -> None:
 
 
 def test_minus_one_is_not_one(tmp_path: Path) -> None:
-    """In some sets it is the anomaly, and 1 is normal."""
+    """In some data sets, -1 is the anomaly, and 1 is normal."""
     (record,) = good(read(tmp_path / "m.csv", "image,label\na.png,-1\n"))
     assert (record.is_anomalous, record.found_label) == (None, "-1")
 

@@ -85,11 +85,9 @@ def test_the_fill_lets_the_defect_show_through() -> None:
         (mask(), ["#000001"]),
     ],
 )
-def test_without_anything_to_mark_there_is_no_layer(
-    mask_png: bytes | None, colors: list[str | None]
-) -> None:
+def test_without_marks_there_is_no_layer(mask_png: bytes | None, colors: list[str | None]) -> None:
     assert draw_marks(mask_png, colors, (320, 240)) is None
 
 
-def test_the_more_pictures_the_smaller() -> None:
+def test_more_pictures_are_smaller() -> None:
     assert side_for(10) > side_for(500) > side_for(2000) > side_for(10_000) >= 128

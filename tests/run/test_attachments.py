@@ -99,7 +99,7 @@ def test_shares_follow_the_number_of_workers(context: RunContext, lease: Lease) 
 
 
 def test_processes_that_join_get_their_share_at_once(context: RunContext, lease: Lease) -> None:
-    context = replace(context, endpoint_url="http://127.0.0.1:8")  # no other test's limit
+    context = replace(context, endpoint_url="http://127.0.0.1:8")  # not shared with other tests
     share_requests(context.run_id, 3)
     assert requests_in_flight(context.run_id) == 0
     with attach(context) as run:

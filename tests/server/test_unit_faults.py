@@ -1,4 +1,4 @@
-"""Inference units: crashed, hanging, busy, more and fewer."""
+"""Inference units that crash, hang or are busy, and changes of their number."""
 
 from __future__ import annotations
 

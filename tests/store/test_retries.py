@@ -16,7 +16,7 @@ from tests.support.store_samples import LEASE, a_model, a_run, judged
 
 
 class Flaky:
-    """Fails some times before it returns."""
+    """Fails a number of times before it returns."""
 
     def __init__(self, failures: int, error: type[Exception] = StoreUnavailable) -> None:
         self.failures = failures

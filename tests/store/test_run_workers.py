@@ -1,4 +1,4 @@
-"""The processes that share a run claim its pending lines, each line one at a time."""
+"""Processes that share a run claim its pending lines, never a line that another holds."""
 
 from __future__ import annotations
 

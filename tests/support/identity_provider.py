@@ -1,4 +1,4 @@
-"""An identity provider on this machine, which admits everybody and lies on request."""
+"""An identity provider on this machine, which admits everybody and forges tokens on request."""
 
 from __future__ import annotations
 

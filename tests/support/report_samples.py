@@ -48,7 +48,7 @@ def mask(size: tuple[int, int] = SIZE) -> bytes:
 
 
 def rejected_image(line: int = 7, name: str = "parts/a.jpg") -> ReportImage:
-    """Return a rejected image that its label calls normal."""
+    """Return a rejected image that is labelled normal."""
     return ReportImage(
         line_number=line,
         source_ref=name,

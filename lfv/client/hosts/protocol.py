@@ -131,7 +131,7 @@ class ModelHost(Protocol):
         stop_event: threading.Event | None = None,
         retry_throttled: bool = True,
     ) -> Detection:
-        """Run detection on one image; retry passing failures.
+        """Run detection on one image; retry temporary failures.
 
         Args:
             body: The image, PNG or JPEG.

@@ -91,7 +91,7 @@ class EdgeAgentHost:
         return self._change("StartModel")
 
     def stop(self, client_token: str) -> ModelState:  # noqa: ARG002
-        self._describe()  # raises if the component holds another version now, which must not stop
+        self._describe()  # raises if the component now has another version
         state = self._change("StopModel")
         if state.status is ModelStatus.TRAINED:  # it was up, as only a running model can be stopped
             return replace(state, status=ModelStatus.STOPPING_HOSTING)

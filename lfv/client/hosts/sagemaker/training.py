@@ -62,7 +62,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """The settings of a training job. An empty `model_type` is chosen by the data."""
+    """The settings of a training job. If `model_type` is empty, the data decides it."""
 
     role_arn: str
     algorithm_arn: str = ""

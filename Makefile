@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo deploy check test reviews test-network lint format docs lock bench bench-all soak fuzz faults kills clean
+.PHONY: help install dev demo deploy check test reviews test-network lint format docs proto lock bench bench-all soak fuzz faults kills clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ lint: dev ## ruff and strict mypy
 format: dev ## format the code with ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+proto: dev ## generate the edge agent's messages again
+	cd lfv/formats && ../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. edge_agent.proto
 
 docs: install ## write the generated pages again
 	$(BIN)/python docs/generate.py

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lfv.client.hosts.edge.memory import shared_memory
 from lfv.engine.seam import TrainingImage, TrainingOptions, load_engine
 from lfv.formats import edge_agent as wire
+from lfv.formats import edge_agent_pb2 as pb
 from lfv.server.edge_agent import Component, EdgeAgent, agent_server
 
 WIDTH, HEIGHT = 640, 480
@@ -82,8 +83,10 @@ def ask(address: str, frames: int) -> None:
         shared_memory(len(pixels)) as (handle, memory),
     ):
         detect = channel.unary_unary(f"/{wire.PACKAGE}.{wire.SERVICE}/DetectAnomalies")
-        bitmap = wire.Bitmap(WIDTH, HEIGHT, shared_memory_handle=handle)
-        request = wire.DetectAnomaliesRequest("part", bitmap).encode()
+        bitmap = pb.Bitmap(width=WIDTH, height=HEIGHT, shared_memory_handle=handle)
+        request = pb.DetectAnomaliesRequest(
+            model_component="part", bitmap=bitmap
+        ).SerializeToString()
         for _ in range(frames):
             memory[:] = pixels
             detect(request)

@@ -11,7 +11,6 @@ from typing import Any
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.calls import FAILURES, call, client_config, pages, translate, utc
-from lfv.client.hosts.edge.host import agent_models
 from lfv.client.hosts.sagemaker.models import trained_jobs
 from lfv.formats.host_kinds import EDGE, LOOKOUTVISION, SAGEMAKER
 from lfv.formats.status import ModelStatus
@@ -60,6 +59,8 @@ def model_entries(
     options of their trainings there, with one request for each version. Raises HostError.
     """
     if host == EDGE:
+        from lfv.client.hosts.edge.host import agent_models  # protobuf's import takes 20 ms
+
         return [
             ModelEntry(one.project, one.version, one.status, one.message, model_arn=one.model_arn)
             for one in agent_models(endpoint_url)

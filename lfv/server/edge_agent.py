@@ -22,22 +22,33 @@ from typing import Any
 
 import grpc
 from botocore import xform_name
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from PIL import Image
 
 from lfv.engine.seam import ImageRejected, LoadedModel, load_engine
-from lfv.formats import edge_agent as wire
+from lfv.formats import edge_agent_pb2 as pb
 from lfv.formats.answers import DetectAnomalyResult
-from lfv.formats.edge_agent import MAX_SIDE, MIN_SIDE, AgentStatus
-from lfv.formats.protobuf import Message, WireFormatInvalid
+from lfv.formats.edge_agent import (
+    MAX_SIDE,
+    MIN_SIDE,
+    PACKAGE,
+    SERVICE,
+    AgentStatus,
+    grpc_target,
+    size_in_bytes,
+)
 from lfv.server.archive import read_archive
 from lfv.server.errors import OptionsError
 
 _log = logging.getLogger(__name__)
 
 _SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
+_MOST_OFFSET = 1 << 62
 _SHARED_NAME = re.compile(r"/?[^/\0]{1,254}")
 #: Names of the gRPC service. The second is from the agent's first release.
-_SERVICES = (wire.SERVICE, "InferenceServer")
+_SERVICES = (SERVICE, "InferenceServer")
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -114,9 +125,14 @@ class Component:
             idle.put(model)
 
     @property
-    def description(self) -> wire.ModelDescription:
-        """The model's description for DescribeModel and ListModels."""
-        return wire.ModelDescription(self.name, self.arn, int(self.status), self.message)
+    def description(self) -> dict[str, Any]:
+        """The fields of the model's description, for DescribeModel and ListModels."""
+        return {
+            "model_component": self.name,
+            "lookout_vision_model_arn": self.arn,
+            "status": int(self.status),
+            "status_message": self.message,
+        }
 
 
 class EdgeAgent:
@@ -133,40 +149,42 @@ class EdgeAgent:
             except Refused as refused:
                 raise OptionsError(f"model {component.name} cannot be started: {refused}") from None
 
-    def start_model(self, request: wire.ModelRequest) -> Message:
+    def start_model(self, request: pb.StartModelRequest) -> Message:
         component = self._component(request.model_component)
         component.start()
-        return wire.StatusResponse(int(component.status))
+        return pb.StartModelResponse(status=int(component.status))
 
-    def stop_model(self, request: wire.ModelRequest) -> Message:
+    def stop_model(self, request: pb.StopModelRequest) -> Message:
         component = self._component(request.model_component)
         component.stop()
-        return wire.StatusResponse(int(component.status))
+        return pb.StopModelResponse(status=int(component.status))
 
-    def list_models(self, _: wire.ListModelsRequest) -> Message:
-        return wire.ListModelsResponse(tuple(one.description for one in self._components.values()))
+    def list_models(self, _: pb.ListModelsRequest) -> Message:
+        models = [pb.ModelMetadata(**one.description) for one in self._components.values()]
+        return pb.ListModelsResponse(models=models)
 
-    def describe_model(self, request: wire.ModelRequest) -> Message:
-        return wire.DescribeModelResponse(self._component(request.model_component).description)
+    def describe_model(self, request: pb.DescribeModelRequest) -> Message:
+        found = self._component(request.model_component).description
+        return pb.DescribeModelResponse(model_description=pb.ModelDescription(**found))
 
-    def detect_anomalies(self, request: wire.DetectAnomaliesRequest) -> Message:
+    def detect_anomalies(self, request: pb.DetectAnomaliesRequest) -> Message:
         component = self._component(request.model_component)
-        bitmap = request.bitmap or wire.Bitmap()
+        bitmap = request.bitmap
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (bitmap.width, bitmap.height)):
             raise _invalid(
                 f"the image is {bitmap.width}x{bitmap.height} pixels; {MIN_SIDE} to {MAX_SIDE} per "
                 "side are accepted"
             )
         pixels = _pixels(bitmap)
-        if len(pixels) != bitmap.size:
+        if len(pixels) != size_in_bytes(bitmap):
             raise _invalid(f"the image has {len(pixels):,} bytes instead of three per pixel")
         with component.model() as model:
             try:
                 result = model.predict_pixels(pixels, bitmap.width, bitmap.height)
             except ImageRejected as error:
                 raise _invalid(str(error)) from error
-        params = request.anomaly_mask_params
-        return wire.DetectAnomaliesResponse(_answer(result, params.handle if params else None))
+        target = _mask_handle(request.anomaly_mask_params)
+        return pb.DetectAnomaliesResponse(detect_anomaly_result=_answer(result, target))
 
     def _component(self, name: str) -> Component:
         try:
@@ -201,7 +219,7 @@ def agent_server(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[st
     Raises OptionsError if the address is unusable or in use.
     """
     try:
-        target = wire.grpc_target(address)
+        target = grpc_target(address)
     except ValueError as error:
         raise OptionsError(str(error)) from None
     _refuse_taken(address)
@@ -210,10 +228,13 @@ def agent_server(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[st
         maximum_concurrent_rpcs=_WAITING,  # beyond that, RESOURCE_EXHAUSTED
         options=_OPTIONS,
     )
-    handlers = {name: _handler(name, getattr(agent, xform_name(name))) for name in wire.CALLS}
+    handlers = {
+        name: _handler(method, getattr(agent, xform_name(name)))
+        for name, method in pb.DESCRIPTOR.services_by_name[SERVICE].methods_by_name.items()
+    }
     server.add_generic_rpc_handlers(
         [
-            grpc.method_handlers_generic_handler(f"{wire.PACKAGE}.{service}", handlers)
+            grpc.method_handlers_generic_handler(f"{PACKAGE}.{service}", handlers)
             for service in _SERVICES
         ]
     )
@@ -234,18 +255,18 @@ def agent_server(agent: EdgeAgent, address: str, *, threads: int) -> Iterator[st
             path.unlink(missing_ok=True)
 
 
-def _handler(name: str, call: Callable[[Any], Message]) -> grpc.RpcMethodHandler:
-    kind, _ = wire.CALLS[name]
+def _handler(method: MethodDescriptor, call: Callable[[Any], Message]) -> grpc.RpcMethodHandler:
+    kind = GetMessageClass(method.input_type)
 
     def answer(body: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            return call(kind.decode(body)).encode()
-        except WireFormatInvalid as error:
+            return bytes(call(kind.FromString(body)).SerializeToString())
+        except DecodeError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except Refused as refused:
             context.abort(refused.code, str(refused))
         except Exception as error:  # noqa: BLE001 (one call must not end the agent)
-            _log.exception("%s failed", name)
+            _log.exception("%s failed", method.name)
             context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
         raise AssertionError("abort raises")
 
@@ -274,29 +295,35 @@ def _socket_file(address: str) -> Path | None:
     return Path(re.sub("^/+", "/", rest)) if scheme == "unix" else None
 
 
-def _pixels(bitmap: wire.Bitmap) -> bytes:
-    handle = bitmap.shared_memory_handle
-    if handle is None:
-        return bitmap.byte_data
-    if handle.size < bitmap.size:
-        raise _invalid(
-            f"the image has {bitmap.size:,} bytes, its shared memory only {handle.size:,}"
-        )
+def _mask_handle(params: pb.AnomalyMaskParams) -> pb.SharedMemoryHandle | None:
+    """Return where to write the mask, under either field number; None: in the answer."""
+    for name in ("shared_memory_handle", "shared_memory_handle_of_samples"):
+        if params.HasField(name):
+            return getattr(params, name)
+    return None
+
+
+def _pixels(bitmap: pb.Bitmap) -> bytes:
+    if not bitmap.HasField("shared_memory_handle"):
+        return bytes(bitmap.byte_data)
+    handle, size = bitmap.shared_memory_handle, size_in_bytes(bitmap)
+    if handle.size < size:
+        raise _invalid(f"the image has {size:,} bytes, its shared memory only {handle.size:,}")
     descriptor = _open_shared(handle, os.O_RDONLY)
     try:
-        pixels = os.pread(descriptor, bitmap.size, handle.offset)
+        pixels = os.pread(descriptor, size, handle.offset)
     finally:
         os.close(descriptor)
-    if len(pixels) != bitmap.size:
+    if len(pixels) != size:
         raise _invalid(f"shared memory {handle.name!r} ends before the image does")
     return pixels
 
 
-def _open_shared(handle: wire.SharedMemoryHandle, flags: int) -> int:
+def _open_shared(handle: pb.SharedMemoryHandle, flags: int) -> int:
     if not _SHARED_NAME.fullmatch(handle.name) or handle.name.strip("/.") == "":
         raise _invalid(f"{handle.name!r} is not a valid name of shared memory")
-    if handle.offset < 0:
-        raise _invalid("the offset in shared memory is negative")
+    if handle.offset > _MOST_OFFSET:
+        raise _invalid("the offset in shared memory is beyond any memory")
     try:
         path = _SHARED / handle.name.lstrip("/")
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -307,24 +334,34 @@ def _open_shared(handle: wire.SharedMemoryHandle, flags: int) -> int:
 
 
 def _answer(
-    result: DetectAnomalyResult, target: wire.SharedMemoryHandle | None
-) -> wire.DetectAnomalyResult:
-    anomalies = tuple(
-        wire.Anomaly(one.name, wire.PixelAnomaly(one.total_percentage_area, one.color))
+    result: DetectAnomalyResult, target: pb.SharedMemoryHandle | None
+) -> pb.DetectAnomalyResult:
+    anomalies = [
+        pb.Anomaly(
+            name=one.name,
+            pixel_anomaly=pb.PixelAnomaly(
+                total_percentage_area=one.total_percentage_area, hex_color=one.color
+            ),
+        )
         for one in result.anomalies or ()
-    )
+    ]
     mask = None
     if result.anomaly_mask is not None:
         image = Image.open(io.BytesIO(result.anomaly_mask)).convert("RGB")
         mask = _mask(image.width, image.height, image.tobytes(), target)
-    return wire.DetectAnomalyResult(result.is_anomalous, result.confidence, mask, anomalies)
+    return pb.DetectAnomalyResult(
+        is_anomalous=result.is_anomalous,
+        confidence=result.confidence,
+        anomaly_mask=mask,
+        anomalies=anomalies,
+    )
 
 
 def _mask(
-    width: int, height: int, pixels: bytes, target: wire.SharedMemoryHandle | None
-) -> wire.Bitmap:
+    width: int, height: int, pixels: bytes, target: pb.SharedMemoryHandle | None
+) -> pb.Bitmap:
     if target is None:
-        return wire.Bitmap(width, height, pixels)
+        return pb.Bitmap(width=width, height=height, byte_data=pixels)
     if target.size < len(pixels):
         raise _invalid(
             f"the mask has {len(pixels):,} bytes, its shared memory only {target.size:,}"
@@ -336,8 +373,8 @@ def _mask(
         os.pwrite(descriptor, pixels, target.offset)
     finally:
         os.close(descriptor)
-    handle = wire.SharedMemoryHandle(target.name, len(pixels), target.offset)
-    return wire.Bitmap(width, height, shared_memory_handle=handle)
+    handle = pb.SharedMemoryHandle(name=target.name, size=len(pixels), offset=target.offset)
+    return pb.Bitmap(width=width, height=height, shared_memory_handle=handle)
 
 
 def _invalid(message: str) -> Refused:

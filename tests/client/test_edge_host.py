@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_tools import protoc
 from PIL import Image
 
 from lfv.client.clock import Backoff
@@ -30,13 +31,11 @@ from lfv.client.hosts.edge.channel import AgentChannel
 from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
 from lfv.client.retry import RetryPolicy
-from lfv.formats import edge_agent as wire
 from lfv.formats.errors import ResponseInvalid
-from lfv.formats.protobuf import WireFormatInvalid
 from tests.client.conftest import ScriptedApi
 from tests.support import standin
 from tests.support.edge_standin import Agent
-from tests.support.edge_stubs import pb, pb_grpc
+from tests.support.edge_stubs import PROTO, pb, pb_grpc
 from tests.support.endpoints import Endpoint, endpoint_in_thread
 from tests.support.waiting import PLENTY
 
@@ -46,102 +45,30 @@ ONCE = RetryPolicy(attempts=1)
 
 # -- messages --
 
-HANDLE = {"name": "frame", "size": 12288, "offset": 4096}
-MESSAGES: list[tuple[Any, Any]] = [
-    (wire.SharedMemoryHandle(**HANDLE), pb.SharedMemoryHandle(**HANDLE)),
-    (
-        wire.Bitmap(64, 65, b"\x00\x01\xff"),
-        pb.Bitmap(width=64, height=65, byte_data=b"\x00\x01\xff"),
-    ),
-    (
-        wire.DetectAnomaliesRequest(
-            "parts", wire.Bitmap(640, 480, shared_memory_handle=wire.SharedMemoryHandle(**HANDLE))
-        ),
-        pb.DetectAnomaliesRequest(
-            model_component="parts",
-            bitmap=pb.Bitmap(
-                width=640, height=480, shared_memory_handle=pb.SharedMemoryHandle(**HANDLE)
-            ),
-        ),
-    ),
-    (
-        wire.DetectAnomaliesResponse(
-            wire.DetectAnomalyResult(
-                True,
-                0.5,
-                wire.Bitmap(1, 1, b"abc"),
-                (wire.Anomaly("crack", wire.PixelAnomaly(0.25, "#FF0000")), wire.Anomaly("dent")),
-                0.75,
-                0.5,
-            )
-        ),
-        pb.DetectAnomaliesResponse(
-            detect_anomaly_result=pb.DetectAnomalyResult(
-                is_anomalous=True,
-                confidence=0.5,
-                anomaly_mask=pb.Bitmap(width=1, height=1, byte_data=b"abc"),
-                anomalies=[
-                    pb.Anomaly(
-                        name="crack",
-                        pixel_anomaly=pb.PixelAnomaly(
-                            total_percentage_area=0.25, hex_color="#FF0000"
-                        ),
-                    ),
-                    pb.Anomaly(name="dent"),
-                ],
-                anomaly_score=0.75,
-                anomaly_threshold=0.5,
-            )
-        ),
-    ),
-    (wire.ModelRequest("pärts"), pb.StartModelRequest(model_component="pärts")),
-    (wire.StatusResponse(4), pb.StopModelResponse(status=pb.STOPPING)),
-    (wire.ListModelsRequest(), pb.ListModelsRequest()),
-    (
-        wire.ListModelsResponse((wire.ModelDescription("a", "arn", 2, "up"),)),
-        pb.ListModelsResponse(
-            models=[
-                pb.ModelMetadata(
-                    model_component="a",
-                    lookout_vision_model_arn="arn",
-                    status=pb.RUNNING,
-                    status_message="up",
-                )
-            ]
-        ),
-    ),
-]
+
+def test_the_messages_are_what_the_proto_says(tmp_path: Path) -> None:
+    arguments = [f"-I{PROTO.parent}", f"--python_out={tmp_path}", PROTO.name]
+    assert protoc.main(["protoc", *arguments]) == 0
+    generated = (tmp_path / "edge_agent_pb2.py").read_text()
+    assert PROTO.with_name("edge_agent_pb2.py").read_text() == generated, "run `make proto`"
 
 
-@pytest.mark.parametrize(("ours", "theirs"), MESSAGES, ids=lambda one: type(one).__name__)
-def test_messages_are_those_of_protoc(ours: Any, theirs: Any) -> None:
-    assert ours.encode() == theirs.SerializeToString(deterministic=True)
-    assert type(ours).decode(theirs.SerializeToString()) == ours
-
-
-def test_negative_numbers_and_unknown_fields_are_read() -> None:
-    assert wire.Bitmap.decode(pb.Bitmap(width=-5).SerializeToString()).width == -5
-    unknown = pb.DetectAnomalyResult(is_anomalous=True, anomaly_score=0.5).SerializeToString()
-    assert wire.StatusResponse.decode(wire.StatusResponse(2).encode() + b"\x52\x01x").status == 2
-    assert wire.DetectAnomalyResult.decode(unknown).is_anomalous
+@pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x05ab", b"\x08", b"\xff" * 12, b"\x0b"])
+def test_an_answer_that_is_not_a_message_is_reported(data: bytes) -> None:
+    channel = AgentChannel("tcp://localhost:9", "X")
+    channel._calls["DescribeModel"] = lambda _, timeout: data  # noqa: ARG005
+    with pytest.raises(HostUnavailable, match="did not answer DescribeModel like an edge agent"):
+        channel.call("DescribeModel", pb.DescribeModelRequest(), pb.DescribeModelResponse, 1.0)
+    channel.close()
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x0a", b"\x0a\x05ab", b"\x08", b"\xff" * 12, b"\x0b", b"\x0a\x01\xff"]
+    "command",
+    ["import lfv.cli.edge_agent, lfv.client.hosts, lfv.client.catalog", "import lfv.run.start"],
 )
-def test_bytes_that_are_not_a_message_are_refused(data: bytes) -> None:
-    with pytest.raises(WireFormatInvalid):
-        wire.ModelRequest.decode(data)
-
-
-def test_the_mask_s_handle_is_written_and_read_under_both_numbers() -> None:
-    handle = wire.SharedMemoryHandle("mask", 12, 0)
-    both = wire.AnomalyMaskParams.to(handle).encode()
-    assert pb.AnomalyMaskParams.FromString(both).shared_memory_handle.name == "mask"
-    for number in (2, 3):
-        body = handle.encode()
-        one = bytes([number << 3 | 2, len(body)]) + body
-        assert wire.AnomalyMaskParams.decode(one).handle == handle
+def test_only_what_uses_an_agent_imports_protobuf(command: str) -> None:
+    check = f"{command}; import sys; sys.exit('google.protobuf' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
 # -- pixels --

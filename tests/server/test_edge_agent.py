@@ -127,8 +127,9 @@ def test_an_unknown_component_is_not_found(client: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("handle_of", ["shared_memory_handle", "shared_memory_handle_of_samples"])
 def test_pixels_and_masks_go_through_shared_memory(
-    client: Any, memory: Callable[[bytes], str]
+    client: Any, memory: Callable[[bytes], str], handle_of: str
 ) -> None:
     start(client)
     source = pb.SharedMemoryHandle(name=memory(b"head" + BRIGHT), size=len(BRIGHT), offset=4)
@@ -136,7 +137,7 @@ def test_pixels_and_masks_go_through_shared_memory(
     request = pb.DetectAnomaliesRequest(
         model_component="plates",
         bitmap=pb.Bitmap(width=64, height=64, shared_memory_handle=source),
-        anomaly_mask_params=pb.AnomalyMaskParams(shared_memory_handle=target),
+        anomaly_mask_params=pb.AnomalyMaskParams(**{handle_of: target}),
     )
     result = client.DetectAnomalies(request).detect_anomaly_result
     assert result.is_anomalous
@@ -174,6 +175,8 @@ def test_too_small_shared_memory_is_an_invalid_argument(
     short = pb.SharedMemoryHandle(name=memory(b"short"), size=len(DARK))
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     assert code_of(lambda: detect(client, shared_memory_handle=short)) is invalid
+    beyond = pb.SharedMemoryHandle(name=memory(DARK), size=len(DARK), offset=2**64 - 1)
+    assert code_of(lambda: detect(client, shared_memory_handle=beyond)) is invalid
     request = pb.DetectAnomaliesRequest(
         model_component="plates",
         bitmap=pb.Bitmap(width=64, height=64, byte_data=BRIGHT),

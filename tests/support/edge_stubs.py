@@ -1,7 +1,4 @@
-"""Client and server code for the edge agent, generated from its .proto by protoc.
-
-Independent of our own encoding, which is tested against it.
-"""
+"""Client and server code for the edge agent, generated from its .proto by protoc."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lfv.client.errors import HostKindUnknown
-from lfv.client.hosts.edge import EdgeAgentHost
 from lfv.client.hosts.lookoutvision import LookoutVisionHost
 from lfv.client.hosts.protocol import HostFactory, HostSpec, ModelHost
 from lfv.client.hosts.sagemaker import IMAGE_LIMITS, SageMakerHost
@@ -11,11 +10,18 @@ from lfv.client.hosts.sagemaker.batch import BatchJobHost
 from lfv.formats.host_kinds import BATCH_JOB, EDGE, LOOKOUTVISION, SAGEMAKER
 from lfv.formats.images import DEFAULT_LIMITS, ImageLimits
 
+
+def _edge_agent(spec: HostSpec) -> ModelHost:
+    from lfv.client.hosts.edge import EdgeAgentHost  # protobuf's import takes 20 ms
+
+    return EdgeAgentHost(spec)
+
+
 _KINDS: dict[str, HostFactory] = {
     LOOKOUTVISION: LookoutVisionHost,
     SAGEMAKER: SageMakerHost,
     BATCH_JOB: BatchJobHost,
-    EDGE: EdgeAgentHost,
+    EDGE: _edge_agent,
 }
 _IMAGE_LIMITS = {SAGEMAKER: IMAGE_LIMITS}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from operator import methodcaller
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
 
 from lfv.client.errors import (
     HostAccessDenied,
@@ -15,10 +18,8 @@ from lfv.client.errors import (
     HostUnreachable,
     ModelNotFound,
 )
-from lfv.formats.edge_agent import CALLS, PACKAGE, grpc_target
-from lfv.formats.protobuf import Message, WireFormatInvalid
-
-Answer = TypeVar("Answer", bound=Message)
+from lfv.formats.edge_agent import PACKAGE, grpc_target
+from lfv.formats.edge_agent_pb2 import DESCRIPTOR
 
 _BY_CODE: dict[str, type[HostError]] = {
     "UNAVAILABLE": HostUnreachable,
@@ -67,21 +68,24 @@ class AgentChannel:
         self._calls = {
             name: self._channel.unary_unary(
                 f"/{PACKAGE}.{service}/{name}",
-                request_serializer=_encode,
+                request_serializer=methodcaller("SerializeToString"),
                 response_deserializer=bytes,
             )
-            for name in CALLS
+            for name in DESCRIPTOR.services_by_name["EdgeAgent"].methods_by_name
         }
 
-    def call(self, name: str, request: Message, kind: type[Answer], timeout: float) -> Answer:
-        """Make one call without retries; `timeout` is in seconds. Raises HostError."""
+    def call(self, name: str, request: Message, kind: type[Message], timeout: float) -> Any:
+        """Return the answer, of this `kind`, to one call without retries.
+
+        `timeout` is in seconds. Raises HostError.
+        """
         try:
             answer = self._calls[name](request, timeout=timeout)
         except self._grpc.RpcError as error:
             raise self._failure(error, name) from error
         try:
-            return kind.decode(answer)
-        except WireFormatInvalid as error:
+            return kind.FromString(answer)
+        except DecodeError as error:
             raise HostUnavailable(
                 f"{self.address} did not answer {name} like an edge agent: {error}.",
                 operation=name,
@@ -109,7 +113,3 @@ class AgentChannel:
     def close(self) -> None:
         """Close the connections."""
         self._channel.close()
-
-
-def _encode(message: object) -> bytes:
-    return cast("Message", message).encode()

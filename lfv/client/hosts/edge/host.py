@@ -22,7 +22,8 @@ from lfv.client.hosts.edge.pixels import to_png, to_rgb888
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.retry import READ_RETRIES, RetryPolicy, call_with_retries
-from lfv.formats import edge_agent as wire
+from lfv.formats import edge_agent as agent
+from lfv.formats import edge_agent_pb2 as pb
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.edge_agent import AgentStatus
 from lfv.formats.errors import ResponseInvalid
@@ -51,7 +52,7 @@ class Options:
     """
 
     shared_memory: bool = False
-    service: str = wire.SERVICE
+    service: str = agent.SERVICE
     read_timeout: float = 60.0
     control_timeout: float = 60.0
     connect_timeout: float = 5.0
@@ -72,7 +73,7 @@ class EdgeAgentHost:
             remove_abandoned()
             with shared_memory(mmap.PAGESIZE):
                 pass  # fail on a machine without shared memory before anything is started
-        address = spec.endpoint_url or wire.DEFAULT_ADDRESS
+        address = spec.endpoint_url or agent.DEFAULT_ADDRESS
         self._channel = AgentChannel(address, self._options.service)
         self._component = spec.project
         self.spec = replace(spec, kind=EDGE, endpoint_url=address)
@@ -100,8 +101,8 @@ class EdgeAgentHost:
     def _change(self, operation: str) -> ModelState:
         answer = self._channel.call(
             operation,
-            wire.ModelRequest(self._component),
-            wire.StatusResponse,
+            getattr(pb, f"{operation}Request")(model_component=self._component),
+            getattr(pb, f"{operation}Response"),
             self._options.control_timeout,
         )
         known = answer.status in set(AgentStatus)
@@ -130,7 +131,7 @@ class EdgeAgentHost:
 
     def _ask(
         self, width: int, height: int, pixels: bytes
-    ) -> tuple[wire.DetectAnomalyResult | None, bytes | None, float]:
+    ) -> tuple[pb.DetectAnomalyResult | None, bytes, float]:
         with ExitStack() as stack:
             params = None
             written = None
@@ -138,40 +139,44 @@ class EdgeAgentHost:
                 handle, memory = stack.enter_context(shared_memory(len(pixels)))
                 memory[:] = pixels
                 target, written = stack.enter_context(shared_memory(len(pixels)))
-                bitmap = wire.Bitmap(width, height, shared_memory_handle=handle)
-                params = wire.AnomalyMaskParams.to(target)
+                bitmap = pb.Bitmap(width=width, height=height, shared_memory_handle=handle)
+                params = pb.AnomalyMaskParams(  # for any agent, under both numbers
+                    shared_memory_handle=target, shared_memory_handle_of_samples=target
+                )
             else:
-                bitmap = wire.Bitmap(width, height, pixels)
+                bitmap = pb.Bitmap(width=width, height=height, byte_data=pixels)
             began = time.monotonic()
             answer = self._channel.call(
                 "DetectAnomalies",
-                wire.DetectAnomaliesRequest(self._component, bitmap, params),
-                wire.DetectAnomaliesResponse,
+                pb.DetectAnomaliesRequest(
+                    model_component=self._component, bitmap=bitmap, anomaly_mask_params=params
+                ),
+                pb.DetectAnomaliesResponse,
                 self._options.read_timeout,
             )
             latency_ms = (time.monotonic() - began) * 1000.0
+            if not answer.HasField("detect_anomaly_result"):
+                return None, b"", latency_ms
             result = answer.detect_anomaly_result
-            mask = None
-            if result is not None and (found := result.anomaly_mask) is not None:
-                mask = found.byte_data
-                if not mask and written is not None and found.shared_memory_handle is not None:
-                    mask = written[: found.size]
+            mask = result.anomaly_mask.byte_data
+            if written is not None and result.anomaly_mask.HasField("shared_memory_handle"):
+                mask = written[: agent.size_in_bytes(result.anomaly_mask)]
             return result, mask, latency_ms
 
     def close(self) -> None:
         self._channel.close()
 
-    def _describe(self) -> wire.ModelDescription:
+    def _describe(self) -> pb.ModelDescription:
         answer, _ = call_with_retries(
             lambda: self._channel.call(
                 "DescribeModel",
-                wire.ModelRequest(self._component),
-                wire.DescribeModelResponse,
+                pb.DescribeModelRequest(model_component=self._component),
+                pb.DescribeModelResponse,
                 min(15.0, self._options.control_timeout),
             ),
             READ_RETRIES,
         )
-        if answer.model_description is None:
+        if not answer.HasField("model_description"):
             raise ResponseInvalid("The edge agent described no model.")
         version = _version_of(answer.model_description)
         if self.spec.model_version not in {LATEST, version}:
@@ -185,14 +190,14 @@ class EdgeAgentHost:
 
 def agent_models(address: str | None) -> list[ModelState]:
     """List the models of an agent. Raises HostError or ResponseInvalid."""
-    with closing(AgentChannel(address or wire.DEFAULT_ADDRESS, wire.SERVICE)) as channel:
+    with closing(AgentChannel(address or agent.DEFAULT_ADDRESS, agent.SERVICE)) as channel:
         answer = channel.call(
-            "ListModels", wire.ListModelsRequest(), wire.ListModelsResponse, timeout=15.0
+            "ListModels", pb.ListModelsRequest(), pb.ListModelsResponse, timeout=15.0
         )
         return sorted(map(_state, answer.models), key=lambda one: one.project)
 
 
-def _state(description: wire.ModelDescription) -> ModelState:
+def _state(description: pb.ModelDescription | pb.ModelMetadata) -> ModelState:
     try:
         status = _STATUSES[AgentStatus(description.status)]
     except ValueError:
@@ -209,37 +214,37 @@ def _state(description: wire.ModelDescription) -> ModelState:
     )
 
 
-def _version_of(description: wire.ModelDescription) -> str:
+def _version_of(description: pb.ModelDescription | pb.ModelMetadata) -> str:
     found = _ARN_VERSION.search(description.lookout_vision_model_arn)
     return found[1] if found else "1"
 
 
-def _result(answer: wire.DetectAnomalyResult | None, mask: bytes | None) -> DetectAnomalyResult:
+def _result(answer: pb.DetectAnomalyResult | None, mask: bytes) -> DetectAnomalyResult:
     """Convert the agent's answer to the API's, with floats rounded to their significant digits."""
     if answer is None:
         raise ResponseInvalid("The edge agent's answer has no result.")
     response: dict[str, Any] = {
         "Source": {"Type": "direct"},
         "IsAnomalous": answer.is_anomalous,
-        "Confidence": wire.round_float(answer.confidence),
+        "Confidence": agent.round_float(answer.confidence),
     }
     if answer.anomalies:
         response["Anomalies"] = [
-            {"Name": one.name, "PixelAnomaly": _pixels(one.pixel_anomaly or wire.PixelAnomaly())}
+            {"Name": one.name, "PixelAnomaly": _pixels(one.pixel_anomaly)}
             for one in answer.anomalies
         ]
     if answer.anomaly_score or answer.anomaly_threshold:
-        response["AnomalyScore"] = wire.round_float(answer.anomaly_score)
-        response["AnomalyThreshold"] = wire.round_float(answer.anomaly_threshold)
+        response["AnomalyScore"] = agent.round_float(answer.anomaly_score)
+        response["AnomalyThreshold"] = agent.round_float(answer.anomaly_threshold)
     png = None
-    if answer.anomaly_mask is not None and mask:
+    if mask:
         png = to_png(answer.anomaly_mask.width, answer.anomaly_mask.height, mask)
     return DetectAnomalyResult.from_response(response, mask=png)
 
 
-def _pixels(found: wire.PixelAnomaly) -> dict[str, Any]:
+def _pixels(found: pb.PixelAnomaly) -> dict[str, Any]:
     color = found.hex_color if found.hex_color.startswith("#") else f"#{found.hex_color}"
     return {
-        "TotalPercentageArea": wire.round_float(found.total_percentage_area),
+        "TotalPercentageArea": agent.round_float(found.total_percentage_area),
         "Color": color,
     }

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lfv.client.errors import HostUnavailable
-from lfv.formats.edge_agent import SharedMemoryHandle
+from lfv.formats.edge_agent_pb2 import SharedMemoryHandle
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 _PREFIX = "lfv-"
@@ -39,7 +39,7 @@ def shared_memory(size: int) -> Iterator[tuple[SharedMemoryHandle, mmap.mmap]]:
                 f"in {_FOLDER}, or leave out --host-option shared_memory."
             ) from error
         with memory:
-            yield SharedMemoryHandle(path.name, size, 0), memory
+            yield SharedMemoryHandle(name=path.name, size=size), memory
     finally:
         with suppress(FileNotFoundError):
             path.unlink()

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from lfv.client.policy import model
+from lfv.client.policy.model import ClassificationRule, Fraction, LeastConfidence, ReviewBand
 
 #: The form of a list in deployments of earlier releases and on command lines.
 _ByName = Field(title="By name, as JSON")
@@ -26,14 +27,10 @@ class _Fields(BaseModel):
         return self.model_dump(mode="json", exclude_none=True, exclude_unset=True)
 
 
-class ConfidenceRule(_Fields):
+class ConfidenceRule(ClassificationRule, _Fields):
     """Rejects an anomalous answer with at least this confidence."""
 
     model_config = ConfigDict(title="By confidence")
-
-    min_confidence: Fraction = Field(
-        title="Confidence", description="Anomalous answers from this confidence are rejected."
-    )
 
 
 class AreaLimit(_Fields):
@@ -59,45 +56,19 @@ class AreaRule(_Fields):
     limits: list[AreaLimit] | Annotated[dict[str, Fraction], _ByName] = Field(
         description="One line for each anomaly type."
     )
-    min_confidence: Fraction = Field(
-        default=0.0,
-        title="Confidence",
-        description="Counts only for anomalous answers with at least this confidence.",
-    )
+    min_confidence: LeastConfidence = 0.0
 
 
-class TypesRule(_Fields):
+class TypesRule(model.TypesRule, _Fields):
     """Rejects an image with more anomaly types than this."""
 
     model_config = ConfigDict(title="By number")
 
-    max_types: int = Field(ge=0, title="Anomaly types", description="How many are tolerated.")
-    min_confidence: Fraction = Field(
-        default=0.0,
-        title="Confidence",
-        description="Counts only for anomalous answers with at least this confidence.",
-    )
 
-
-class ReviewRules(_Fields):
+class ReviewRules(ReviewBand, _Fields):
     """Which answers a person reviews."""
 
     model_config = ConfigDict(title="Own limits")
-
-    normal_below: Fraction | None = Field(
-        default=None,
-        title="Normal below",
-        description="Normal answers with less confidence are reviewed.",
-    )
-    anomalous_from: Fraction | None = Field(
-        default=None,
-        title="Anomalous from",
-        description="Anomalous answers that no rule rejects are reviewed from this confidence.",
-    )
-    disagreement: bool = Field(
-        default=False,
-        description="Review normal answers whose anomaly mask breaks a rule.",
-    )
 
 
 class VerdictRules(_Fields):

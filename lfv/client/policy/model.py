@@ -57,13 +57,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-_Fraction = Annotated[float, BeforeValidator(_no_bool), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_bool)]
+LeastConfidence = Annotated[
+    Fraction,
+    Field(
+        title="Confidence",
+        description="Counts only for anomalous answers with at least this confidence.",
+    ),
+]
 
 
 class ClassificationRule(_Part):
     """Rejects an anomalous answer with at least this confidence."""
 
-    min_confidence: _Fraction
+    min_confidence: Fraction = Field(
+        title="Confidence", description="Anomalous answers from this confidence are rejected."
+    )
 
 
 class CoverageRule(_Part):
@@ -73,8 +82,8 @@ class CoverageRule(_Part):
     is not named. Counts only for anomalous answers with at least `min_confidence`.
     """
 
-    limits: dict[StrictStr, _Fraction] = Field(min_length=1)
-    min_confidence: _Fraction = 0.0
+    limits: dict[StrictStr, Fraction] = Field(min_length=1)
+    min_confidence: LeastConfidence = 0.0
 
     @field_validator("limits", mode="before")
     @classmethod
@@ -91,22 +100,31 @@ class CoverageRule(_Part):
 class TypesRule(_Part):
     """Rejects when more than `max_types` anomaly types are found, `background` not counted."""
 
-    max_types: Annotated[StrictInt, Field(ge=0)]
-    min_confidence: _Fraction = 0.0
+    max_types: StrictInt = Field(ge=0, title="Anomaly types", description="How many are tolerated.")
+    min_confidence: LeastConfidence = 0.0
 
 
 class ReviewBand(_Part):
     """Which answers a person should review.
 
-    `normal_below`: normal answers with less confidence. `anomalous_from`: anomalous answers that
-    no rule rejects, from this confidence on; with `normal_below` alone, all of them, so that a
-    likelier defect is never treated more mildly. `disagreement`: normal answers whose
-    segmentation nevertheless breaks a coverage or types rule.
+    With `normal_below` alone, all anomalous answers that no rule rejects are reviewed, so that a
+    likelier defect is never treated more mildly.
     """
 
-    normal_below: _Fraction | None = None
-    anomalous_from: _Fraction | None = None
-    disagreement: StrictBool = False
+    normal_below: Fraction | None = Field(
+        default=None,
+        title="Normal below",
+        description="Normal answers with less confidence are reviewed.",
+    )
+    anomalous_from: Fraction | None = Field(
+        default=None,
+        title="Anomalous from",
+        description="Anomalous answers that no rule rejects are reviewed from this confidence.",
+    )
+    disagreement: StrictBool = Field(
+        default=False,
+        description="Review normal answers whose anomaly mask breaks a rule.",
+    )
 
     @property
     def from_anomalous(self) -> float | None:

@@ -12,6 +12,7 @@ from lfv_store.audit.change import Change, png_digest
 from lfv_store.dialects.base import Batch, BatchFacts
 from lfv_store.errors import InvalidRecord, UnknownRecord
 from lfv_store.records import VERDICTS, NewDetection, NewInspection, RecordCounts
+from lfv_store.rows import line_cells
 from lfv_store.text import attribute_rows, clean, clean_or_none, json_text
 from lfv_store.types import utc_text
 
@@ -41,13 +42,11 @@ def write_inspections(
     for position, item in enumerate(fresh):
         inspection_id = unit.first_id + position
         detection = item.detection
-        expected = item.expected_is_anomalous
         rows.append(
             {
                 "id": inspection_id,
                 "run_id": run,
-                "line_number": item.line_number,
-                "source_ref": clean(item.source_ref),
+                **line_cells(item),
                 "image_id": None if item.image is None else image_ids[item.image.sha256],
                 "detection_id": detection
                 if isinstance(detection, int)
@@ -58,9 +57,6 @@ def write_inspections(
                 "error_code": item.error_code,
                 "error_message": clean_or_none(item.error_message),
                 "attempts": item.attempts,
-                "attributes": json_text(item.attributes),
-                "expected_is_anomalous": None if expected is None else int(expected),
-                "expected_mask_ref": clean_or_none(item.expected_mask_ref),
                 "inspected_at": utc_text(item.inspected_at),
             }
         )

@@ -20,7 +20,7 @@ from lfv_store.records import (
     RecordCounts,
     RunCounts,
 )
-from lfv_store.rows import pending_item, record_from
+from lfv_store.rows import line_cells, pending_item, record_from
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import (
     DetectionTable,
@@ -30,7 +30,6 @@ from lfv_store.tables import (
     RunTable,
 )
 from lfv_store.tallies import current_counts, update_tallies
-from lfv_store.text import clean, clean_or_none, json_text
 from lfv_store.watermarks import claim_objects
 
 _COUNT_EVERY_SECONDS = 1.0
@@ -216,21 +215,16 @@ def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> Non
         known.add(item.line_number)
         duplicate = item.duplicate or item.image.sha256 in seen
         seen.add(item.image.sha256)
-        expected = item.expected_is_anomalous
         rows.append(
             {
                 "run_id": run,
-                "line_number": item.line_number,
+                **line_cells(item),
                 "duplicate": int(duplicate),
-                "source_ref": clean(item.source_ref),
                 "image_sha256": item.image.sha256,
                 "image_format": item.image.format,
                 "image_width": item.image.width,
                 "image_height": item.image.height,
                 "image_size_bytes": item.image.size_bytes,
-                "attributes": json_text(item.attributes),
-                "expected_is_anomalous": None if expected is None else int(expected),
-                "expected_mask_ref": clean_or_none(item.expected_mask_ref),
             }
         )
     if rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -166,19 +166,34 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingItem:
+class Line:
+    """What a manifest says about an image: its reference, its attributes, its label and mask."""
+
+    line_number: int
+    source_ref: str
+    _: KW_ONLY
+    attributes: JsonObject = field(default_factory=dict)
+    expected_is_anomalous: bool | None = None
+    expected_mask_ref: str | None = None
+
+
+LINE_FIELDS = tuple(one.name for one in fields(Line))
+
+
+@dataclass(frozen=True, slots=True)
+class PendingItem(Line):
     """A manifest line that waits for an answer.
 
     `duplicate`: an earlier pending line of this run has the same bytes and supplies the answer.
     """
 
-    line_number: int
-    source_ref: str
     image: ImageFacts
-    attributes: JsonObject = field(default_factory=dict)
-    expected_is_anomalous: bool | None = None
-    expected_mask_ref: str | None = None
     duplicate: bool = False
+
+    def inspected(self, at: datetime, **outcome: Any) -> NewInspection:
+        """Return the record of this line; `outcome` has further fields of NewInspection."""
+        line = {name: getattr(self, name) for name in LINE_FIELDS}
+        return NewInspection(**line, inspected_at=at, image=self.image, **outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +222,13 @@ class KnownDetection:
 
 
 @dataclass(frozen=True, slots=True)
-class NewInspection:
+class NewInspection(Line):
     """The outcome of one manifest line: a verdict on a detection, or an error.
 
     `detection` is a new answer, the id of a stored one (then `reused` is true), or None if the line
     has an error. Exactly one of `verdict` and `error_code` is set.
     """
 
-    line_number: int
-    source_ref: str
     inspected_at: datetime
     image: ImageFacts | None = None
     detection: NewDetection | int | None = None
@@ -225,9 +238,6 @@ class NewInspection:
     error_code: str | None = None
     error_message: str | None = None
     attempts: int = 1
-    attributes: JsonObject = field(default_factory=dict)
-    expected_is_anomalous: bool | None = None
-    expected_mask_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.engine import RowMapping
 
-from lfv_store.records import ImageFacts, PendingItem
+from lfv_store.audit.canonical import Cell
+from lfv_store.records import LINE_FIELDS, ImageFacts, Line, PendingItem
+from lfv_store.text import clean, clean_or_none, json_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,11 +31,19 @@ def _names(kind: Any) -> tuple[str, ...]:
 def pending_item(row: RowMapping) -> PendingItem:
     """Return a row of `pending_items` as a value."""
     return PendingItem(
-        line_number=row["line_number"],
-        source_ref=row["source_ref"],
+        **{name: row[name] for name in LINE_FIELDS},
         image=ImageFacts(**{name: row[f"image_{name}"] for name in _names(ImageFacts)}),
-        attributes=row["attributes"],
-        expected_is_anomalous=row["expected_is_anomalous"],
-        expected_mask_ref=row["expected_mask_ref"],
         duplicate=row["duplicate"],
     )
+
+
+def line_cells(line: Line) -> dict[str, Cell]:
+    """Return the columns of a manifest line, as `inspections` and `pending_items` store them."""
+    expected = line.expected_is_anomalous
+    return {
+        "line_number": line.line_number,
+        "source_ref": clean(line.source_ref),
+        "attributes": json_text(line.attributes),
+        "expected_is_anomalous": None if expected is None else int(expected),
+        "expected_mask_ref": clean_or_none(line.expected_mask_ref),
+    }

@@ -21,7 +21,6 @@ from lfv_store.claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Ret
 from lfv_store.errors import InvalidRecord
 from lfv_store.inspection_writer import write_inspections
 from lfv_store.part import Part
-from lfv_store.records import NewInspection, PendingItem
 from lfv_store.rows import pending_item
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import (
@@ -203,7 +202,8 @@ class Watermarks(Part):
             if not items:
                 unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
                 return 0
-            ended = [_error_record(item, code, message, unit.now) for item in items]
+            failure = {"error_code": code, "error_message": message, "attempts": 0}
+            ended = [item.inspected(unit.now, **failure) for item in items]
             write_inspections(unit, run_id, ended)
             lines = [item.line_number for item in items]
             unit.delete("pending_items", "line_number", lines, run_id=run)
@@ -354,18 +354,3 @@ def _expire(conn: Connection, run: int, source: int, at: datetime) -> None:
 def _has_pending(conn: Connection, run: int) -> bool:
     wanted = sa.select(PendingItemTable.line_number).where(PendingItemTable.run_id == run).limit(1)
     return conn.scalar(wanted) is not None
-
-
-def _error_record(item: PendingItem, code: str, message: str, at: datetime) -> NewInspection:
-    return NewInspection(
-        line_number=item.line_number,
-        source_ref=item.source_ref,
-        inspected_at=at,
-        image=item.image,
-        attributes=item.attributes,
-        expected_is_anomalous=item.expected_is_anomalous,
-        expected_mask_ref=item.expected_mask_ref,
-        error_code=code,
-        error_message=message,
-        attempts=0,
-    )

@@ -32,39 +32,42 @@ def record_bad_line(line: BadLine) -> NewInspection:
 def record_unreadable(item: ManifestItem, error: LfvError) -> NewInspection:
     """Record an image that cannot be read or inspected."""
     return NewInspection(
-        line_number=item.line_number,
-        source_ref=item.source_ref,
+        **_line(item),
         inspected_at=datetime.now(UTC),
         error_code=error.code,
         error_message=str(error),
         attempts=0,
-        attributes=item.attributes,
-        expected_is_anomalous=item.is_anomalous,
-        expected_mask_ref=item.mask_ref,
     )
 
 
 def to_pending(item: ManifestItem, info: ImageInfo) -> PendingItem:
     """Return an image as a pending item."""
-    return PendingItem(
-        line_number=item.line_number,
-        source_ref=item.source_ref,
-        image=ImageFacts(info.sha256, info.format, info.width, info.height, info.size_bytes),
-        attributes=item.attributes,
-        expected_is_anomalous=item.is_anomalous,
-        expected_mask_ref=item.mask_ref,
-    )
+    image = ImageFacts(info.sha256, info.format, info.width, info.height, info.size_bytes)
+    return PendingItem(**_line(item), image=image)
+
+
+def _line(item: ManifestItem) -> dict[str, Any]:
+    """Return the fields of a manifest line that are stored, by the store's names."""
+    return {
+        "line_number": item.line_number,
+        "source_ref": item.source_ref,
+        "attributes": item.attributes,
+        "expected_is_anomalous": item.is_anomalous,
+        "expected_mask_ref": item.mask_ref,
+    }
 
 
 def record_failure(item: PendingItem, error: LfvError, attempts: int) -> NewInspection:
     """Record an image that the model did not answer."""
-    return _inspection(item, error_code=error.code, error_message=str(error), attempts=attempts)
+    return item.inspected(
+        datetime.now(UTC), error_code=error.code, error_message=str(error), attempts=attempts
+    )
 
 
 def record_repeated_failure(item: PendingItem) -> NewInspection:
     """Record an image that got no answer on an earlier line of the run."""
-    return _inspection(
-        item,
+    return item.inspected(
+        datetime.now(UTC),
         error_code=SAME_IMAGE_FAILED,
         error_message="The same image got no answer on an earlier line of this manifest.",
         attempts=0,
@@ -87,8 +90,8 @@ def record_answer(
         result = DetectAnomalyResult.from_response(detection.response)
     verdict = decide(result, policy, item.attributes)
     known = isinstance(detection, KnownDetection)
-    return _inspection(
-        item,
+    return item.inspected(
+        datetime.now(UTC),
         detection=detection.detection_id if isinstance(detection, KnownDetection) else detection,
         reused=known,
         verdict=verdict.verdict,
@@ -100,16 +103,3 @@ def record_answer(
 def reasons_of(verdict: Verdict) -> list[Mapping[str, Any]]:
     """Return the reasons of a verdict in the form that is stored."""
     return [reason.to_dict() for reason in verdict.reasons]
-
-
-def _inspection(item: PendingItem, **outcome: object) -> NewInspection:
-    return NewInspection(
-        line_number=item.line_number,
-        source_ref=item.source_ref,
-        inspected_at=datetime.now(UTC),
-        image=item.image,
-        attributes=item.attributes,
-        expected_is_anomalous=item.expected_is_anomalous,
-        expected_mask_ref=item.expected_mask_ref,
-        **outcome,  # type: ignore[arg-type]
-    )

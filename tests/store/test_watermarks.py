@@ -46,9 +46,7 @@ def plan(
     pending, claims = [], []
     for line, key in enumerate(keys, first):
         sha256 = digest(key, version)
-        pending.append(
-            PendingItem(line, key, ImageFacts(sha256, "png", 64, 64, 100), {}, None, None)
-        )
+        pending.append(PendingItem(line, key, ImageFacts(sha256, "png", 64, 64, 100)))
         claims.append(ObjectClaim(line, key, stamp(version), sha256))
     store.inspections.plan(
         run_id,

@@ -20,39 +20,6 @@ LATEST = "latest"
 
 
 @dataclass(frozen=True)
-class Model:
-    id: str
-    project_id: int
-    project_name: str
-    version: int
-    arn: str
-    description: str | None
-    kms_key_id: str | None
-    created_at: float
-    status: ModelStatus
-    message: str
-    output_bucket: str
-    output_prefix: str | None
-    training_starts: int
-    f1: float | None
-    precision: float | None
-    recall: float | None
-    evaluated_at: float | None
-    evaluation_manifest_key: str | None
-    evaluation_result_key: str | None
-    min_units: int | None
-    max_units: int | None
-    #: Digest of the archive that it was imported from.
-    archive_sha256: str | None
-    #: Sentences about the training's data and result, such as that it had few images.
-    training_remarks: str | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.project_name}/{self.version}"
-
-
-@dataclass(frozen=True)
 class NewModel:
     id: str
     version: int
@@ -63,7 +30,30 @@ class NewModel:
     output_prefix: str | None
     status: ModelStatus = ModelStatus.TRAINING
     message: str = "The model is waiting to be trained."
+    #: Digest of the archive that it was imported from.
     archive_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(NewModel):
+    project_id: int
+    project_name: str
+    created_at: float
+    training_starts: int
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    evaluated_at: float | None
+    evaluation_manifest_key: str | None
+    evaluation_result_key: str | None
+    min_units: int | None
+    max_units: int | None
+    #: Sentences about the training's data and result, such as that it had few images.
+    training_remarks: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.project_name}/{self.version}"
 
 
 @dataclass(frozen=True)

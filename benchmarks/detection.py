@@ -361,7 +361,7 @@ def run_stream(folder: Path, url: str, home: Path, database: str | None) -> Meas
     from lfv.run.detect import detect_batch
     from lfv.run.plan import plan_lines
     from lfv.run.start import RunStarter, begin_run
-    from lfv.run.stream import detection_stream
+    from lfv.run.stream import DetectionStream
     from lfv.settings import Settings
     from lfv_store import open_store
 
@@ -379,7 +379,7 @@ def run_stream(folder: Path, url: str, home: Path, database: str | None) -> Meas
             items = store.inspections.pending(run.run_id, limit=len(lines))
             run.host.start(Units(1), str(uuid4()))
             before, began = time.process_time(), time.monotonic()
-            with detection_stream(run):
+            with DetectionStream(run):
                 detect_batch(run, items)
             cpu, wall = time.process_time() - before, time.monotonic() - began
             run.host.stop(str(uuid4()))

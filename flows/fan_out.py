@@ -19,7 +19,7 @@ from lfv.run.control import Ending, RunControl
 from lfv.run.dask_workers import call_off_workers_on_end, feed_of
 from lfv.run.detect import DetectedBatch, PendingBatch
 from lfv.run.shards import CLAIM_AGAIN_SECONDS, CLAIMS_AT_A_TIME, Share
-from lfv.run.stream import detection_stream
+from lfv.run.stream import DetectionStream
 from lfv_store import Store
 from tasks.detect_anomalies import detect_anomalies
 
@@ -40,7 +40,7 @@ def fan_out(run: ActiveRun) -> Ending | None:
     before, submitted, after_line = control.done, 0, 0
     here = not run.context.workers
     with (
-        detection_stream(run) if here else call_off_workers_on_end(run),
+        DetectionStream(run) if here else call_off_workers_on_end(run),
         open_batches(control, elsewhere=not here, check=workers.count) as batches,
     ):
         while not control.stop.is_set() and (

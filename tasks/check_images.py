@@ -8,8 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lfv.formats.manifest.records import BadLine, ManifestItem
-from lfv.run.active import ActiveRun, active_run
-from lfv.run.context import RunContext
+from lfv.run.active import ActiveRun
 from lfv.run.new_images import NewObject
 from lfv.run.plan import plan_lines
 
@@ -21,7 +20,7 @@ from lfv.run.plan import plan_lines
     persist_result=False,
 )
 def check_images(
-    run: ActiveRun | RunContext,
+    run: ActiveRun,
     lines: Sequence[ManifestItem | BadLine],
     first_line: int,  # noqa: ARG001 - shown in the task run's name
     last_line: int,  # noqa: ARG001
@@ -31,5 +30,4 @@ def check_images(
 
     `objects`: the new images, in a run that inspects nothing else.
     """
-    with active_run(run) as active:
-        plan_lines(active, lines, objects)
+    plan_lines(run, lines, objects)

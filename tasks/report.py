@@ -9,8 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from lfv.formats.words import count_of
-from lfv.run.active import ActiveRun, active_run
-from lfv.run.context import RunContext
+from lfv.run.active import ActiveRun
 from lfv.run.report import ReportedRun, report_run
 from lfv.run.summary import RunSummary
 
@@ -18,10 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
-def report(run: ActiveRun | RunContext) -> RunSummary:
+def report(run: ActiveRun) -> RunSummary:
     """Write the run's report, and publish its summary and result table."""
-    with active_run(run) as active:
-        reported = report_run(active.run_id, active.store, active.reader, active.settings)
+    reported = report_run(run.run_id, run.store, run.reader, run.settings)
     publish(reported)
     return reported.summary
 

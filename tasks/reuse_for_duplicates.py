@@ -5,8 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lfv.run.active import ActiveRun, active_run
-from lfv.run.context import RunContext
+from lfv.run.active import ActiveRun
 from lfv.run.duplicates import reuse_answers
 
 
@@ -16,7 +15,6 @@ from lfv.run.duplicates import reuse_answers
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def reuse_for_duplicates(run: ActiveRun | RunContext) -> int:
+def reuse_for_duplicates(run: ActiveRun) -> int:
     """Record identical images of the run with the one answer that they share."""
-    with active_run(run) as active:
-        return reuse_answers(active)
+    return reuse_answers(run)

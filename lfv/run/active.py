@@ -1,11 +1,10 @@
-"""A run in progress: an object in the process that has it open, a plain value in all others."""
+"""A run in progress, as the process that has it open sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
-from typing import TypeVar
 
 from lfv.client.hosts import ModelHost, image_limits, open_host
 from lfv.client.in_flight import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
@@ -15,17 +14,14 @@ from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
 from lfv.run.stream import DetectionStream
 from lfv.settings import Settings
-from lfv_store import Store, open_store
-
-T = TypeVar("T")
+from lfv_store import Store
 
 
 class ActiveRun:
     """A run with its open connections and its control, safe to use from many threads.
 
     Tasks take it as a parameter. It is not a dataclass, so that Prefect does not search it for
-    futures on every call. Pickling turns it into its `RunContext`, because connections and events
-    cannot be sent to another process; `active_run` returns an `ActiveRun` for either.
+    futures on every call. Other processes receive its `context` and open connections of their own.
     """
 
     def __init__(
@@ -76,13 +72,6 @@ class ActiveRun:
     def settings(self) -> Settings:
         return self.context.settings
 
-    def __reduce__(self) -> tuple[object, tuple[RunContext]]:
-        return _identity, (self.context,)
-
-
-def _identity(value: T) -> T:
-    return value
-
 
 @contextmanager
 def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
@@ -95,20 +84,6 @@ def open_run(context: RunContext, store: Store) -> Iterator[ActiveRun]:
         control = RunControl()
         stack.callback(control.end, Ending.INTERRUPTED)
         yield ActiveRun(context, store, reader, host, control)
-
-
-@contextmanager
-def active_run(run: ActiveRun | RunContext) -> Iterator[ActiveRun]:
-    """Yield the run that this process has open, or open it for the block from its context."""
-    if isinstance(run, ActiveRun):
-        yield run
-        return
-    patience = run.settings.store_patience_seconds
-    with (
-        open_store(run.settings.store_url, migrate=False, patience_seconds=patience) as store,
-        open_run(run, store) as opened,
-    ):
-        yield opened
 
 
 def open_reader(

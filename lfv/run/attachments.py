@@ -15,11 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from lfv.run.active import ActiveRun, active_run
+from lfv.run.active import ActiveRun, open_run
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
-from lfv.run.stream import detection_stream
-from lfv_store import StoreError
+from lfv.run.stream import DetectionStream
+from lfv_store import StoreError, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,16 @@ class _Attachment:
         """Return the run; open it for the first batch."""
         with self._opening:
             if self._run is None:
+                settings = self.context.settings
+                patience = settings.store_patience_seconds
                 with ExitStack() as stack:
-                    run = stack.enter_context(active_run(self.context))
+                    store = stack.enter_context(
+                        open_store(settings.store_url, migrate=False, patience_seconds=patience)
+                    )
+                    run = stack.enter_context(open_run(self.context, store))
                     run.limit.lower_ceiling(self.context.ceiling)
                     run.limit.share(self.context.sharing)
-                    stack.enter_context(detection_stream(run))
+                    stack.enter_context(DetectionStream(run))
                     self._opened = stack.pop_all()
                 self._run = run
                 name = f"follow-{run.run_id[:8]}"

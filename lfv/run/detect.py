@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 from lfv.client.errors import HostError
 from lfv.run.active import ActiveRun
@@ -14,7 +15,6 @@ from lfv.run.context import RunContext
 from lfv.run.control import Ending
 from lfv.run.dask_workers import filter_pending
 from lfv.run.errors import NotSpreadable
-from lfv.run.stream import Batch, DetectionStream
 from lfv_store import PendingItem
 
 
@@ -58,21 +58,33 @@ def detect_batch(
 ) -> DetectedBatch:
     """Run detection on `items`; return early if the run ends, or has ended here by `stop`.
 
-    The batch uses the stream that the run has open in this process. In another process the run is a
-    `RunContext`, and the process stays attached to it for its next batches.
+    In the process that drives the run, the run has its stream open. Another process has a
+    `RunContext`, and stays attached to the run for its next batches.
 
     Raises:
         NotSpreadable: That process reaches another model.
     """
-    if isinstance(run, ActiveRun):
-        return _detect(run, items)
-    with attach(run) as active:
-        if stop is not None and stop.is_set():  # the work for the run ended before it was attached
-            active.control.end(Ending.INTERRUPTED)
-        _check_model(active)
-        # A worker that died may have recorded some of the batch.
-        left = filter_pending(active.store, active.run_id, items)
-        return replace(_detect(active, items, left), ran_elsewhere=True)
+    elsewhere = isinstance(run, RunContext)
+    with attach(run) if isinstance(run, RunContext) else nullcontext(run) as active:
+        left = items
+        if elsewhere:
+            if stop is not None and stop.is_set():  # the run's work ended before it was attached
+                active.control.end(Ending.INTERRUPTED)
+            _check_model(active)
+            # A worker that died may have recorded some of the batch.
+            left = filter_pending(active.store, active.run_id, items)
+        if active.stream is None:
+            raise ValueError("detection needs the run's stream open")
+        batch = active.stream.process(left)
+        return DetectedBatch(
+            first_line=items[0].line_number,
+            answered=len(items) - batch.errors - batch.left,
+            errors=batch.errors,
+            left=batch.left,
+            ending=active.control.ending,
+            message=active.control.message,
+            ran_elsewhere=elsewhere,
+        )
 
 
 def _check_model(run: ActiveRun) -> None:
@@ -89,25 +101,4 @@ def _check_model(run: ActiveRun) -> None:
     raise NotSpreadable(
         f"{socket.gethostname()} reaches another model named {spec.project}, version "
         f"{spec.model_version}; let its region and credentials be those of the run's own machine"
-    )
-
-
-def _detect(
-    run: ActiveRun, items: Sequence[PendingItem], left: Sequence[PendingItem] | None = None
-) -> DetectedBatch:
-    left = items if left is None else left
-    if run.stream is not None:
-        return _outcome(run, items, run.stream.process(left))
-    with DetectionStream(run) as stream:
-        return _outcome(run, items, stream.process(left))
-
-
-def _outcome(run: ActiveRun, items: Sequence[PendingItem], batch: Batch) -> DetectedBatch:
-    return DetectedBatch(
-        first_line=items[0].line_number,
-        answered=len(items) - batch.errors - batch.left,
-        errors=batch.errors,
-        left=batch.left,
-        ending=run.control.ending,
-        message=run.control.message,
     )

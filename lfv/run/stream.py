@@ -22,8 +22,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
@@ -109,7 +109,9 @@ class _Record:
 
 
 class DetectionStream:
-    """Runs detection on the images of one run. A context manager; its methods are thread-safe.
+    """Runs detection on the images of one run; all batches of a process share its stream.
+
+    A context manager, open as `run.stream` in its block. Its methods are thread-safe.
 
     Problems of the host or the store end the run through its control and are not raised, so that
     every answer that is already paid for is stored first.
@@ -129,27 +131,27 @@ class DetectionStream:
         )
         self._changed = threading.Condition()
         self._threads = ThreadGroup(self._process_next, self._most_threads, "detect")
-        self._watch = InterpreterWatch(self._limit.record_interpreter_wait)
         self._batches: list[Batch] = []
         self._answered = 0
         self._last_answer = time.monotonic()
         self._error: BaseException | None = None
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
+        self._opened.callback(setattr, self._run, "stream", None)
         self._commits.start()
-        self._watch.__enter__()
-        self._listening = self._control.on_end(self._end)
-        self._listening.__enter__()
+        self._opened.enter_context(InterpreterWatch(self._limit.record_interpreter_wait))
+        self._opened.enter_context(self._control.on_end(self._end))
+        self._run.stream = self
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Let the threads finish; if the block raised, for a short time only."""
-        self._end()
-        deadline = None if kind is None else time.monotonic() + _DRAIN_SECONDS
-        self._threads.join(deadline)
-        self._watch.__exit__(None, None, None)
-        self._commits.close(None if deadline is None else max(0.1, deadline - time.monotonic()))
-        self._listening.__exit__(None, None, None)
+        with self._opened:
+            self._end()
+            deadline = None if kind is None else time.monotonic() + _DRAIN_SECONDS
+            self._threads.join(deadline)
+            self._commits.close(None if deadline is None else max(0.1, deadline - time.monotonic()))
         if kind is None:
             self._store_pace()
 
@@ -435,14 +437,3 @@ class DetectionStream:
             self._control.advance(len(records))
         for record in records:
             self._deactivate(record.batch)
-
-
-@contextmanager
-def detection_stream(run: ActiveRun) -> Iterator[DetectionStream]:
-    """Open the stream that all batches of a run in this process share."""
-    with DetectionStream(run) as stream:
-        run.stream = stream
-        try:
-            yield stream
-        finally:
-            run.stream = None

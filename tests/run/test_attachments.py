@@ -59,6 +59,7 @@ def _is_closed(context: RunContext) -> bool:
 def test_the_next_batch_finds_the_run_open(store: Store, context: RunContext, lease: Lease) -> None:
     with attach(context) as first, attach(context) as second:
         assert second is first
+        assert first.store is not store
     with attach(context) as third:
         assert third is first
         assert third.stream is not None

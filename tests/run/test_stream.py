@@ -17,7 +17,7 @@ from lfv.run import stream
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending, Progress, watch_runs
 from lfv.run.detect import DetectedBatch, detect_batch
-from lfv.run.stream import GIVE_UP_AFTER, detection_stream
+from lfv.run.stream import GIVE_UP_AFTER, DetectionStream
 from lfv_store import ModelPace, NewInspection, Store, StoreUnavailable
 from lfv_store.inspections import Inspections
 from tests.support.detection import BusyModel, planned_run
@@ -29,7 +29,7 @@ def detect_in_batches(run: ActiveRun, size: int) -> list[DetectedBatch]:
     """All pending images, in batches that are open at the same time."""
     items = run.store.inspections.pending(run.run_id, limit=10_000)
     batches = [items[start : start + size] for start in range(0, len(items), size)]
-    with detection_stream(run), ThreadPoolExecutor(len(batches)) as pool:
+    with DetectionStream(run), ThreadPoolExecutor(len(batches)) as pool:
         return list(pool.map(lambda batch: detect_batch(run, batch), batches))
 
 
@@ -65,6 +65,7 @@ def test_uncommitted_answers_never_exceed_the_ceiling(
     model = BusyModel(seconds=0.001)
     with (
         planned_run(tmp_path / "images", store, model, 50, requests_per_unit=12) as run,
+        DetectionStream(run),
         ThreadPoolExecutor(1) as pool,
     ):
         batch = pool.submit(detect_batch, run, store.inspections.pending(run.run_id))
@@ -211,7 +212,7 @@ def test_a_run_that_ends_does_not_wait_for_a_model_that_is_slow(
         planned_run(tmp_path / "images", store, answers, 30) as run,
         ThreadPoolExecutor(1) as pool,
     ):
-        with suppress(KeyboardInterrupt), detection_stream(run):
+        with suppress(KeyboardInterrupt), DetectionStream(run):
             batch = pool.submit(detect_batch, run, store.inspections.pending(run.run_id))
             assert asked.wait(PLENTY)
             run.control.end(Ending.INTERRUPTED)

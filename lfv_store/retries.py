@@ -41,6 +41,9 @@ class Outage:
 def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: float) -> T:
     """Return the result of `call`, repeating it while the database is unavailable.
 
+    The first call that finds its connection closed is repeated at once, because the server may have
+    closed it long ago.
+
     Args:
         call: A read, or an idempotent write.
         outage: The outage so far. Once a call has given up, later calls make a single attempt
@@ -52,10 +55,14 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
     """
     failed_at: float | None = None
     pause = _FIRST_PAUSE_SECONDS
+    at_once = not outage.seconds
     while True:
         try:
             result = call()
         except StoreUnavailable as error:
+            if error.connection_lost and at_once:
+                at_once = False
+                continue
             outage.begin()
             failed_at = failed_at or time.monotonic()
             # A success in another thread ends the outage, but does not extend this call's time.

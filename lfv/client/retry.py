@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
-from lfv.client.errors import HostError, HostThrottled
+from lfv.client.errors import HostError
 from lfv.formats.errors import LfvError
 
 T = TypeVar("T")
@@ -20,15 +20,12 @@ class RetryPolicy:
 
     The wait before a retry is the longer of the backoff and the service's Retry-After, which counts
     up to `longest_retry_after` seconds. If the wait would exceed the timeout, there is no retry.
-    With `throttled` False, a throttled call is not retried; callers that pace their calls
-    themselves use that.
     """
 
     attempts: int = 8
     timeout: float = 120.0
     backoff: Backoff = field(default_factory=Backoff)
     longest_retry_after: float = 60.0
-    throttled: bool = True
 
     def wait(self, attempt: int, error: LfvError) -> float:
         """Return the seconds to wait after a failed call; the first is attempt 1."""
@@ -36,12 +33,6 @@ class RetryPolicy:
         if isinstance(error, HostError) and error.retry_after is not None:
             return max(seconds, min(error.retry_after, self.longest_retry_after))
         return seconds
-
-    def retries(self, error: LfvError) -> bool:
-        """Return whether to retry a call that failed with `error`."""
-        if isinstance(error, HostThrottled) and not self.throttled:
-            return False
-        return error.retryable
 
 
 #: For calls that only read: short, because callers that need more time call again.
@@ -52,14 +43,15 @@ def call_with_retries(
     call: Callable[[], T],
     policy: RetryPolicy,
     *,
+    final: type[LfvError] | tuple[()] = (),
     stop_event: threading.Event | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[T, int]:
     """Call until it succeeds; return the result and the number of calls.
 
     Raises:
-        LfvError: The last error, if it is not retryable, attempts or time run out, or `stop_event`
-            is set. A `HostError` carries the number of calls as `attempts`.
+        LfvError: The last error, if it is `final` or not retryable, attempts or time run out, or
+            `stop_event` is set. A `HostError` carries the number of calls as `attempts`.
     """
     deadline = clock.monotonic() + policy.timeout
     attempt = 0
@@ -70,7 +62,7 @@ def call_with_retries(
         except LfvError as error:
             if isinstance(error, HostError):
                 error.attempts = attempt
-            if attempt >= policy.attempts or not policy.retries(error):
+            if not error.retryable or isinstance(error, final) or attempt >= policy.attempts:
                 raise
             seconds = policy.wait(attempt, error)
             if clock.monotonic() + seconds >= deadline or clock.wait(seconds, stop_event):

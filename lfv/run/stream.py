@@ -299,12 +299,8 @@ class DetectionStream:
     def _detect(self, image: QueuedImage[Batch], body: bytes) -> Detection:
         """Call the model while holding a permit, then return the permit."""
         try:
-            detection = self._run.host.detect(
-                body,
-                CONTENT_TYPES[image.item.image.format],
-                stop_event=self._control.stop,
-                retry_throttled=False,
-            )
+            content_type = CONTENT_TYPES[image.item.image.format]
+            detection = self._run.host.detect(body, content_type, stop_event=self._control.stop)
         except HostThrottled as error:
             self._limit.record_throttling(error.retry_after)
             raise

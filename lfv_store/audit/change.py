@@ -37,7 +37,7 @@ from lfv_store.dialects.base import (
     Write,
     canonical_json,
 )
-from lfv_store.errors import InvalidRecord, StoreUnavailable, UnknownRun
+from lfv_store.errors import InvalidRecord, UnknownRun
 from lfv_store.tables import AuditLogTable, Base
 from lfv_store.text import json_value
 from lfv_store.types import utc_text
@@ -276,15 +276,7 @@ def commit(
                 unit.flush()
         return result
 
-    def attempt_or_again() -> T:
-        try:
-            return attempt()
-        except StoreUnavailable as error:
-            if doubtful is not None or not error.connection_lost:
-                raise
-        return attempt()  # the server had closed this connection earlier
-
-    return database.retry(attempt_or_again)
+    return database.retry(attempt)
 
 
 def _is_committed(database: Database, number: int, at: datetime) -> bool:

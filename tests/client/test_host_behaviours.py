@@ -211,7 +211,7 @@ def test_a_damaged_image_is_refused_once(place: Place, host: ModelHost, body: by
     assert host.describe().status is ModelStatus.HOSTED
 
 
-@pytest.mark.parametrize("failure", ["ThrottlingException", "InternalServerException", "hang"])
+@pytest.mark.parametrize("failure", ["InternalServerException", "hang"])
 def test_detection_is_retried_after_passing_failures(
     place: Place, impatient: ModelHost, png: bytes, failure: str
 ) -> None:
@@ -220,21 +220,21 @@ def test_detection_is_retried_after_passing_failures(
     assert impatient.detect(png, "image/png").attempts == 2
 
 
-def test_throttling_is_reported_at_once_to_callers_that_pace_requests(
+def test_throttling_is_reported_at_once_because_callers_pace_requests(
     place: Place, host: ModelHost, png: bytes
 ) -> None:
     bring_up(host)
     place.endpoint.script(fail={"DetectAnomalies": ["InternalServerException"] * 2})
-    assert host.detect(png, "image/png", retry_throttled=False).attempts == 3
+    assert host.detect(png, "image/png").attempts == 3
     place.endpoint.script(fail={"DetectAnomalies": ["ThrottlingException"]})
     with pytest.raises(HostThrottled) as caught:
-        host.detect(png, "image/png", retry_throttled=False)
+        host.detect(png, "image/png")
     assert caught.value.attempts == 1
 
 
 def test_detection_ends_with_its_run(place: Place, host: ModelHost, png: bytes) -> None:
     bring_up(host)
-    place.endpoint.script(fail={"DetectAnomalies": ["ThrottlingException"] * 50})
+    place.endpoint.script(fail={"DetectAnomalies": ["InternalServerException"] * 50})
     ended = threading.Event()
     ended.set()
     with pytest.raises(HostError) as caught:

@@ -34,7 +34,7 @@ def host(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
 
 def test_detect_retries_passing_failures(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.queue(
-        api_error(429, "ThrottlingException"),
+        api_error(503, "Unheard"),
         api_error(500, "InternalServerException"),
         Reply(drop=True),
         Reply(200, ANSWER),
@@ -43,14 +43,14 @@ def test_detect_retries_passing_failures(api: ScriptedApi, host: LookoutVisionHo
 
 
 def test_detect_gives_up_after_its_attempts(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    api.queue(api_error(429, "ThrottlingException"))
-    with pytest.raises(HostThrottled) as caught:
+    api.queue(api_error(500, "InternalServerException"))
+    with pytest.raises(HostUnavailable) as caught:
         host.detect(b"x", "image/png")
     assert len(api.requests) == caught.value.attempts == 4
 
 
 def test_an_invalid_answer_after_a_failure(api: ScriptedApi, host: LookoutVisionHost) -> None:
-    api.queue(api_error(429, "ThrottlingException"), Reply(200, {"DetectAnomalyResult": {}}))
+    api.queue(api_error(500, "InternalServerException"), Reply(200, {"DetectAnomalyResult": {}}))
     with pytest.raises(ResponseInvalid) as caught:
         host.detect(b"x", "image/png")
     assert caught.value.attempts == 2
@@ -128,12 +128,12 @@ def test_no_wait_goes_beyond_the_deadline() -> None:
 
 
 def test_a_stop_event_ends_the_retries(api: ScriptedApi) -> None:
-    api.queue(api_error(429, "ThrottlingException", Retry_After="30"))
+    api.queue(api_error(500, "InternalServerException", Retry_After="30"))
     host = LookoutVisionHost(spec(api))
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
     began = time.monotonic()
-    with pytest.raises(HostThrottled):
+    with pytest.raises(HostUnavailable):
         host.detect(b"x", "image/png", stop_event=stop)
     assert time.monotonic() - began < stretched(5)
     assert len(api.requests) == 1

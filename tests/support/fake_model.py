@@ -16,12 +16,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 from lfv.client.clock import SYSTEM_CLOCK, Clock
-from lfv.client.errors import HostConflict, HostError
+from lfv.client.errors import HostConflict, HostError, HostThrottled
 from lfv.client.hosts import registry
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.retry import RetryPolicy, call_with_retries
@@ -289,12 +289,12 @@ class FakeModelHost:
         content_type: str,
         *,
         stop_event: threading.Event | None = None,
-        retry_throttled: bool = True,
     ) -> Detection:
         began = self.model.clock.monotonic()
         result, attempts = call_with_retries(
             lambda: self.model.detect(body, content_type),
-            replace(self.retries, throttled=retry_throttled),
+            self.retries,
+            final=HostThrottled,
             stop_event=stop_event,
             clock=self.model.clock,
         )

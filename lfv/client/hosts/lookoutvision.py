@@ -12,7 +12,7 @@ from typing import Any
 
 from lfv.client.api import lookoutvision_client
 from lfv.client.api.repeated import RepeatedCall, repeated_call
-from lfv.client.errors import HostTimeout, ModelNotFound
+from lfv.client.errors import HostThrottled, HostTimeout, ModelNotFound
 from lfv.client.hosts.calls import FAILURES, call, client_config, pages, translate, utc
 from lfv.client.hosts.options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
@@ -111,7 +111,6 @@ class LookoutVisionHost:
         content_type: str,
         *,
         stop_event: threading.Event | None = None,
-        retry_throttled: bool = True,
     ) -> Detection:
         def detect() -> tuple[Any, float]:
             began = time.monotonic()
@@ -123,7 +122,7 @@ class LookoutVisionHost:
             return answer, (time.monotonic() - began) * 1000.0
 
         (answer, latency_ms), attempts = call_with_retries(
-            detect, replace(self._retries, throttled=retry_throttled), stop_event=stop_event
+            detect, self._retries, final=HostThrottled, stop_event=stop_event
         )
         try:
             result = DetectAnomalyResult.from_response(answer)

@@ -129,18 +129,16 @@ class ModelHost(Protocol):
         content_type: str,
         *,
         stop_event: threading.Event | None = None,
-        retry_throttled: bool = True,
     ) -> Detection:
-        """Run detection on one image; retry temporary failures.
+        """Run detection on one image; retry temporary failures, but not throttling.
 
         Args:
             body: The image, PNG or JPEG.
             content_type: Its media type.
             stop_event: Once it is set, there is no further attempt.
-            retry_throttled: If False, raise HostThrottled at once; callers that pace their requests
-                use that.
 
         Raises:
+            HostThrottled: At once, because callers pace their requests.
             HostError: The error of the last attempt. HostRejected is final for this image.
         """
 

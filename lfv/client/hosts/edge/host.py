@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lfv.client.errors import HostError, ModelNotFound
+from lfv.client.errors import HostError, HostThrottled, ModelNotFound
 from lfv.client.hosts.edge.channel import AgentChannel
 from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
@@ -115,12 +115,12 @@ class EdgeAgentHost:
         content_type: str,  # noqa: ARG002 - the agent takes pixels
         *,
         stop_event: threading.Event | None = None,
-        retry_throttled: bool = True,
     ) -> Detection:
         width, height, pixels = to_rgb888(body)
         (result, mask, latency_ms), attempts = call_with_retries(
             lambda: self._ask(width, height, pixels),
-            replace(self._retries, throttled=retry_throttled),
+            self._retries,
+            final=HostThrottled,
             stop_event=stop_event,
         )
         try:

@@ -275,7 +275,6 @@ class SageMakerHost:
         content_type: str,
         *,
         stop_event: threading.Event | None = None,
-        retry_throttled: bool = True,
     ) -> Detection:
         if len(body) > IMAGE_LIMITS.max_bytes:
             raise HostRejected(
@@ -287,7 +286,8 @@ class SageMakerHost:
         try:
             (found, inference_id, latency_ms), attempts = call_with_retries(
                 lambda: self._invoke(invoke, body),
-                replace(self._retries, throttled=retry_throttled),
+                self._retries,
+                final=HostThrottled,
                 stop_event=stop_event,
             )
         except HostRejected as error:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from lfv.formats.mistakes import Mistake, mistake_of
+
 if TYPE_CHECKING:
     from lfv.formats.evaluation import Evaluation
 
@@ -27,10 +29,9 @@ class ReportAnomaly:
 class ReportImage:
     """One inspected line; `verdict` is accept, reject or review, None with an error.
 
-    `is_reviewed` says that a person accepted or rejected the part: that verdict is then the truth,
-    whatever the label says. `confidence` is confidence in `is_anomalous`, 0 to 1. `read` returns
-    the image's bytes for a thumbnail; it is called at most once, from any thread, and if it raises
-    there is no thumbnail.
+    `reviewed` is a person's verdict, if one reviewed the part. `confidence` is confidence in
+    `is_anomalous`, 0 to 1. `read` returns the image's bytes for a thumbnail; it is called at most
+    once, from any thread, and if it raises there is no thumbnail.
     """
 
     line_number: int
@@ -41,7 +42,7 @@ class ReportImage:
     confidence: float | None = None
     anomalies: Sequence[ReportAnomaly] = ()
     expected_is_anomalous: bool | None = None
-    is_reviewed: bool = False
+    reviewed: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     reused: bool = False
     error_code: str | None = None
@@ -50,18 +51,9 @@ class ReportImage:
     mask_png: bytes | None = None
 
     @property
-    def is_escape(self) -> bool:
-        """Whether a part that is labelled an anomaly was accepted, and not by a person."""
-        return self.verdict == "accept" and self.is_labelled(True)
-
-    @property
-    def is_false_alarm(self) -> bool:
-        """Whether a part that is labelled normal was rejected, and not by a person."""
-        return self.verdict == "reject" and self.is_labelled(False)
-
-    def is_labelled(self, is_anomalous: bool) -> bool:
-        """Whether the label makes it one and no review replaces the label."""
-        return self.expected_is_anomalous is is_anomalous and not self.is_reviewed
+    def mistake(self) -> Mistake | None:
+        """What the label shows the verdict to be, if nobody reviewed the part."""
+        return mistake_of(self.verdict, self.reviewed, self.expected_is_anomalous)
 
     @property
     def area(self) -> float:
@@ -148,7 +140,7 @@ class RunReport:
 
     The sequences of images may be cut short: `counts`, `escapes` and `false_alarms` say how many
     there are. `escaped` are accepted images that their label calls an anomaly (see
-    ReportImage.is_escape); they are not in `accepted`.
+    ReportImage.mistake); they are not in `accepted`.
     `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url`
     must have its password hidden. `facts` are further facts about the run (name to value).
     `approval` says who approved the model version, if the run took it for that reason. `made_at`

@@ -82,7 +82,10 @@ def run_page(report: RunReport, thumbnails: Mapping[int, AnyThumbnail]) -> str:
         sections=sections,
         many=many,
         false_alarms=[
-            card for section in sections for card in section.cards if card.image.is_false_alarm
+            card
+            for section in sections
+            for card in section.cards
+            if card.image.mistake == "false alarm"
         ],
         type_names=sorted({one.name for image in _all_images(report) for one in image.anomalies}),
         histogram=histogram(report.answers, report.limits),

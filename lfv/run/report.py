@@ -23,6 +23,7 @@ from lfv.formats.evaluation import Evaluation
 from lfv.formats.fit import convert_as_recorded
 from lfv.formats.images import CONVERTED_FROM
 from lfv.formats.layout import Skipped
+from lfv.formats.mistakes import mistake_of
 from lfv.report import (
     LinkedThumbnail,
     ReportAnomaly,
@@ -161,9 +162,12 @@ def _findings(run: Run, store: Store, reader: SourceReader, limit: int) -> _Find
     shown: dict[int, str] = {}
     sizes: Counter[str] = Counter()
     for row in store.results.rows(run.run_id, _FACTS):
-        group = _group(row)
-        found.escapes += group == "escape"
-        found.false_alarms += group == "reject" and _label(row) is False
+        mistake = mistake_of(
+            row["final_verdict"], row["reviewed_verdict"], row["expected_is_anomalous"]
+        )
+        group = mistake if mistake == "escape" else row["final_verdict"] or "error"
+        found.escapes += mistake == "escape"
+        found.false_alarms += mistake == "false alarm"
         found.reviewed += row["reviewed_verdict"] is not None
         if group == "error":
             found.errors_by_code[row["error_code"]] += 1
@@ -196,22 +200,6 @@ def _add_images(
             found.known[answer.line_number] = answer
 
 
-def _group(row: dict[str, Any]) -> str:
-    if row["final_verdict"] == "accept" and _label(row):
-        return "escape"
-    return row["final_verdict"] or "error"
-
-
-def _is_reviewed(row: dict[str, Any]) -> bool:
-    """Whether a person accepted or rejected the part."""
-    return row["reviewed_verdict"] in ("accept", "reject")
-
-
-def _label(row: dict[str, Any]) -> bool | None:
-    """Whether the label is anomaly; None without one and for a reviewed part, as on the pages."""
-    return None if _is_reviewed(row) else row["expected_is_anomalous"]
-
-
 def _image(
     row: dict[str, Any],
     answer: StoredDetection | None,
@@ -231,7 +219,7 @@ def _image(
             for found in (result.defects if result else ())
         ],
         expected_is_anomalous=row["expected_is_anomalous"],
-        is_reviewed=_is_reviewed(row),
+        reviewed=row["reviewed_verdict"],
         attributes=row["attributes"] or {},
         reused=row["reused"],
         error_code=row["error_code"],

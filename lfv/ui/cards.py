@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lfv.formats.mistakes import Mistake, mistake_of
 from lfv.formats.serials import split_serial
 from lfv.report.data import ReportAnomaly
 from lfv.report.reasons import plain_sentence
@@ -51,14 +52,10 @@ class Card:
         return self.row["final_verdict"] or "error"
 
     @property
-    def label(self) -> str | None:
-        """`escape` or `false alarm` by the label, if nobody reviewed the part."""
-        expected = self.row["expected_is_anomalous"]
-        if self.row["reviewed_verdict"] in ("accept", "reject"):
-            return None  # the review is both the truth and the verdict
-        if expected is True and self.outcome == "accept":
-            return "escape"
-        return "false alarm" if expected is False and self.outcome == "reject" else None
+    def mistake(self) -> Mistake | None:
+        """What the label shows the verdict to be, if nobody reviewed the part."""
+        reviewed, expected = self.row["reviewed_verdict"], self.row["expected_is_anomalous"]
+        return mistake_of(self.outcome, reviewed, expected)
 
 
 def cards(ui: Ui, rows: Iterable[Mapping[str, Any]]) -> Sequence[Card]:

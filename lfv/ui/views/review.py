@@ -228,7 +228,7 @@ def _compared_before(call: Call, card: Card) -> Card | None:
     except UnknownInspection:  # the number is what a client sent
         return None
     fits = good.row["model_id"] == card.row["model_id"] and good.row["is_anomalous"] is False
-    return good if fits and good.outcome == "accept" and good.label is None else None
+    return good if fits and good.outcome == "accept" and good.mistake is None else None
 
 
 def _part(card: Card, seen: int, good: Card | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
@@ -9,12 +10,13 @@ from functools import cached_property
 from lfv.client.hosts import ModelHost, image_limits, open_host
 from lfv.client.in_flight import FIRST_PER_UNIT, ConcurrencyLimit, shared_limit
 from lfv.client.sources import SourceReader
+from lfv.formats.errors import ImageError, SourceChanged
 from lfv.formats.fit import Fit
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
 from lfv.run.stream import DetectionStream
 from lfv.settings import Settings
-from lfv_store import Store
+from lfv_store import PendingItem, Store
 
 
 class ActiveRun:
@@ -53,6 +55,16 @@ class ActiveRun:
         """
         key, state = self.store.models.get(self.context.model_id).key, self.host.describe()
         return (state.model_arn, state.created_at) == (key.model_arn, key.created_at)
+
+    def read_checked(self, item: PendingItem) -> bytes:
+        """Return the bytes of an image that was checked before. Raises SourceError's subclasses."""
+        try:
+            body, _ = self.reader.read_image(item.source_ref)
+        except ImageError as error:
+            raise SourceChanged(f"The image changed after it was checked: {error}") from error
+        if hashlib.sha256(body).hexdigest() != item.image.sha256:
+            raise SourceChanged("The image changed after it was checked.")
+        return body
 
     def _first_limit(self) -> ConcurrencyLimit:
         """Start from the capacity that the model's last run found."""

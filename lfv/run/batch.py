@@ -13,7 +13,6 @@ other images of the run were answered; otherwise the run ends and can be resumed
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import uuid
@@ -33,10 +32,8 @@ from lfv.client.staging import Staging
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import (
     CredentialsRefused,
-    ImageError,
     LfvError,
     ResponseInvalid,
-    SourceChanged,
     SourceError,
     SourceNotFound,
 )
@@ -216,15 +213,11 @@ class _Batches:
         if self.bucket.size_of(key) == item.image.size_bytes:
             return None
         try:
-            body, _ = self.run.reader.read_image(item.source_ref)
-        except ImageError as error:
-            return SourceChanged(f"The image changed after it was checked: {error}")
+            body = self.run.read_checked(item)
         except SourceError as error:
             if error.retryable or isinstance(error, CredentialsRefused):
                 raise
             return error
-        if hashlib.sha256(body).hexdigest() != item.image.sha256:
-            return SourceChanged("The image changed after it was checked.")
         self.bucket.put(key, body)
         return None
 

@@ -18,7 +18,6 @@ reports it as hosted. Otherwise the run ends, and can be resumed later.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -39,10 +38,8 @@ from lfv.client.errors import (
 from lfv.client.hosts import Detection
 from lfv.formats.errors import (
     CredentialsRefused,
-    ImageError,
     LfvError,
     ResponseInvalid,
-    SourceChanged,
     SourceError,
 )
 from lfv.formats.images import CONTENT_TYPES
@@ -279,22 +276,13 @@ class DetectionStream:
 
     def _read(self, image: QueuedImage[Batch]) -> bytes | None:
         """Return the checked bytes; None if that failed and the failure has been handled."""
-        item = image.item
         try:
-            body, _ = self._run.reader.read_image(item.source_ref)
-        except ImageError as error:
-            self._fail(image, SourceChanged(f"The image changed after it was checked: {error}"))
-            return None
+            return self._run.read_checked(image.item)
         except CredentialsRefused as error:
             self._control.end(Ending.OUT_OF_REACH, str(error))
-            return None
         except SourceError as error:
             self._fail(image, error, deferred=error.retryable)
-            return None
-        if hashlib.sha256(body).hexdigest() != item.image.sha256:
-            self._fail(image, SourceChanged("The image changed after it was checked."))
-            return None
-        return body
+        return None
 
     def _detect(self, image: QueuedImage[Batch], body: bytes) -> Detection:
         """Call the model while holding a permit, then return the permit."""

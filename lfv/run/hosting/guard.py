@@ -4,10 +4,10 @@ A killed process runs no ``finally``. The guard reads from a pipe whose other en
 when the run's process ends in any way. It runs in a new session and ignores the signals that end a
 run, so that it survives what kills the run.
 
-The run writes lines of JSON: first a `GuardConfig`, then ``{"lease": ..., "hosting": ...}`` for
-each lease *before* it calls StartModel, and ``{"released": ...}`` once the model is seen stopped or
-turns out to be started outside lfv. At end of file the guard releases all leases still held. The
-run is dead by then, unless it wrote ``{"leaving": true}`` after trying to stop the model itself.
+The run writes lines of JSON: first a `GuardConfig`, then a `HeldLease` for each lease *before* it
+calls StartModel, and ``{"released": ...}`` once the model is seen stopped or turns out to be
+started outside lfv. At end of file the guard releases all leases still held. The run is dead by
+then, unless it wrote ``{"leaving": true}`` after trying to stop the model itself.
 
 The guard reports that it is ready only after its imports and a test of the database connection, so
 that acting takes one transaction and one StopModel.
@@ -28,10 +28,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from lfv.run.embedded_service import service_user
-from lfv.run.hosting.release import release_and_stop
+from lfv.run.hosting.release import HeldLease, release_and_stop
 from lfv_store import Store, StoreError, open_store
 
 logger = logging.getLogger("lfv.guard")
@@ -70,7 +70,7 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
         return 0
     config = GuardConfig.from_line(first)
     _log_to(config)
-    held: dict[int, dict[str, Any]] = {}
+    held: dict[int, HeldLease] = {}
     leaving = False
     with ExitStack() as stack:
         if config.users_lock is not None:
@@ -89,7 +89,8 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
             elif "released" in message:
                 held.pop(message["released"], None)
             else:
-                held[message["lease"]] = message
+                lease = HeldLease(**message)
+                held[lease.lease_id] = lease
         if held:
             # In parallel to the stop, which a locked database must not delay.
             record_crash = partial(_record_crash, store, config.run_id)
@@ -99,21 +100,14 @@ def watch(lines: BinaryIO, ready: BinaryIO) -> int:
             record = Thread(target=record_crash)
             stack.callback(record.join)
             record.start()
-        for lease_id, message in held.items():
+        for lease in held.values():
             logger.warning(
                 "run %s %s: releasing lease %s",
                 config.run_id,
                 "leaves the model to its guard" if leaving else "has died",
-                lease_id,
+                lease.lease_id,
             )
-            release_and_stop(
-                store,
-                lease_id=lease_id,
-                hosting_id=message["hosting"],
-                owned=message["owned"],
-                host_spec=message["host_spec"],
-                deadline_seconds=config.stopping_deadline_seconds,
-            )
+            release_and_stop(store, lease, deadline_seconds=config.stopping_deadline_seconds)
     return len(held)
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import select
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from lfv.run.errors import GuardNotStarted
 from lfv.run.hosting.guard import GuardConfig
+from lfv.run.hosting.release import HeldLease
 from lfv.settings import Settings, child_environment
 
 logger = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ class Guard:
     def __init__(self, config: GuardConfig, settings: Settings) -> None:
         self._config = config
         self._settings = settings
-        self._held: dict[int, dict[str, Any]] = {}
+        self._held: dict[int, HeldLease] = {}
         self._lock = threading.Lock()
         self._process = self._spawn()
 
@@ -59,25 +58,17 @@ class Guard:
     def pid(self) -> int:
         return self._process.pid
 
-    def hold(
-        self, lease_id: int, *, hosting_id: int, owned: bool, host_spec: Mapping[str, Any]
-    ) -> None:
+    def hold(self, lease: HeldLease) -> None:
         """Tell the guard to release this lease if the run dies."""
-        message = {
-            "lease": lease_id,
-            "hosting": hosting_id,
-            "owned": owned,
-            "host_spec": dict(host_spec),
-        }
         with self._lock:
-            self._held[lease_id] = message
-            self._send(message)
+            self._held[lease.lease_id] = lease
+            self._send(lease.to_line())
 
     def report_release(self, lease_id: int) -> None:
         """Tell the guard that a lease is released, its model being stopped or not owned."""
         with self._lock:
             if self._held.pop(lease_id, None) is not None:
-                self._send({"released": lease_id})
+                self._send(b'{"released": %d}\n' % lease_id)
 
     def replace_if_dead(self) -> None:
         """Start a new guard if this one was killed."""
@@ -97,9 +88,9 @@ class Guard:
         if not self._held:
             process.wait()
 
-    def _send(self, message: Mapping[str, Any]) -> None:
+    def _send(self, line: bytes) -> None:
         try:
-            _write(self._process, json.dumps(message).encode() + b"\n")
+            _write(self._process, line)
         except (BrokenPipeError, ValueError):
             self._replace()
 
@@ -117,7 +108,7 @@ class Guard:
     def _wait_ready(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         try:
             # All in one write, so that the guard can act if the run dies meanwhile.
-            held = [json.dumps(message).encode() + b"\n" for message in self._held.values()]
+            held = [lease.to_line() for lease in self._held.values()]
             _write(process, b"".join([self._config.to_line(), *held]))
             _await_ready(process)
         except (BrokenPipeError, GuardNotStarted) as error:

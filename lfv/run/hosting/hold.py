@@ -39,7 +39,7 @@ from lfv.run.embedded_service import ServicePlaces
 from lfv.run.errors import EndedByOperator, ModelLost
 from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
-from lfv.run.hosting.release import release_and_stop, stop_hosting
+from lfv.run.hosting.release import HeldLease, release_and_stop, stop_hosting
 from lfv.run.threads import join_if_started
 from lfv_store import HostingStopping, Lease, StoreError, StoreUnavailable
 
@@ -255,13 +255,11 @@ class ModelHold:
                 self._await_stopped(stopping.hosting_id, deadline)
                 continue
             self._lease = lease
-            self._live_guard.hold(
-                lease.lease_id,
-                hosting_id=lease.hosting_id,
-                owned=lease.owned,
-                host_spec=self._host_spec,
-            )
+            self._live_guard.hold(self._held(lease))
             return lease
+
+    def _held(self, lease: Lease) -> HeldLease:
+        return HeldLease(lease.lease_id, lease.hosting_id, lease.owned, self._host_spec)
 
     def _await_stopped(self, hosting_id: int, deadline: float) -> None:
         """Wait until a model that another run is stopping is down, and help to stop it."""
@@ -269,8 +267,7 @@ class ModelHold:
         self._notify("waiting until the previous run has stopped the model")
         stop_hosting(
             self._store,
-            hosting_id=hosting_id,
-            host_spec=hosting.host_spec,
+            hosting,
             deadline_seconds=max(1.0, deadline - time.monotonic()),
             may_start_late=False,  # a late start does no harm, because this run needs the model
         )
@@ -311,10 +308,7 @@ class ModelHold:
         self._notify("releasing the model")
         done = release_and_stop(
             self._store,
-            lease_id=lease.lease_id,
-            hosting_id=lease.hosting_id,
-            owned=lease.owned,
-            host_spec=self._host_spec,
+            self._held(lease),
             deadline_seconds=self._run.settings.stopping_deadline_seconds,
             may_start_late=self._may_start_late,
             on_status=self._notify,

@@ -5,12 +5,13 @@ All steps are idempotent: releasing a lease twice and stopping a stopped model h
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,19 @@ _DATABASE_PATIENCE_SECONDS = 10.0
 _WATCH_SECONDS = 0.5
 
 
+@dataclass(frozen=True)
+class HeldLease:
+    """What releasing a lease and stopping its model takes, in any process."""
+
+    lease_id: int
+    hosting_id: int
+    owned: bool
+    host_spec: Mapping[str, Any]
+
+    def to_line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
 @contextmanager
 def reopen_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
     """Open the host of a stored specification, starting an embedded service if needed."""
@@ -46,11 +60,8 @@ def reopen_host(host_spec: Mapping[str, Any]) -> Iterator[ModelHost]:
 
 def release_and_stop(
     store: Store,
+    held: HeldLease,
     *,
-    lease_id: int,
-    hosting_id: int,
-    owned: bool,
-    host_spec: Mapping[str, Any],
     deadline_seconds: float,
     may_start_late: bool | None = None,
     on_status: Callable[[str], None] = logger.info,
@@ -63,18 +74,17 @@ def release_and_stop(
     """
     try:
         must_stop = _call_within(
-            lambda: store.with_patience(_DATABASE_PATIENCE_SECONDS).leases.release(lease_id),
+            lambda: store.with_patience(_DATABASE_PATIENCE_SECONDS).leases.release(held.lease_id),
             seconds=_DATABASE_PATIENCE_SECONDS,
         )
     except StoreError as error:
         logger.error("the lease could not be released (%s)", error)
-        must_stop = owned
+        must_stop = held.owned
     if not must_stop:
         return True
     return stop_hosting(
         store,
-        hosting_id=hosting_id,
-        host_spec=host_spec,
+        held,
         deadline_seconds=deadline_seconds,
         may_start_late=may_start_late,
         on_status=on_status,
@@ -108,9 +118,8 @@ def _call_within(call: Callable[[], T], *, seconds: float) -> T:
 
 def stop_hosting(
     store: Store,
+    hosting: Hosting | HeldLease,
     *,
-    hosting_id: int,
-    host_spec: Mapping[str, Any],
     deadline_seconds: float,
     may_start_late: bool | None = None,
     on_status: Callable[[str], None] = logger.info,
@@ -122,9 +131,9 @@ def stop_hosting(
 
     Returns whether the model is seen stopped for good. If not, the sweeper takes over.
     """
-    store = store.with_patience(_DATABASE_PATIENCE_SECONDS)
+    store, hosting_id = store.with_patience(_DATABASE_PATIENCE_SECONDS), hosting.hosting_id
     try:
-        with reopen_host(host_spec) as host:
+        with reopen_host(hosting.host_spec) as host:
             ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds, progress=on_status)
             if may_start_late is None:
                 _watch_for_late_start(store, hosting_id, host, deadline_seconds)

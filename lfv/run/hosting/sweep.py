@@ -145,12 +145,7 @@ def _is_reachable(host_spec: Mapping[str, Any]) -> bool:
 
 def _sweep_one(store: Store, hosting: Hosting, deadline_seconds: float) -> SweptHosting:
     spec = HostSpec.from_dict(hosting.host_spec)
-    stopped = stop_hosting(
-        store,
-        hosting_id=hosting.hosting_id,
-        host_spec=hosting.host_spec,
-        deadline_seconds=deadline_seconds,
-    )
+    stopped = stop_hosting(store, hosting, deadline_seconds=deadline_seconds)
     after = store.hostings.get(hosting.hosting_id)
     return SweptHosting(
         hosting_id=hosting.hosting_id,

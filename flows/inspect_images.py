@@ -25,7 +25,7 @@ from flows.parameters import HostOptions, PolicyFields
 from flows.pause import ask_to_continue
 from flows.plan import plan_run
 from flows.progress import ProgressArtifact
-from flows.recorded_run import open_recorded_run
+from flows.recorded_run import emit_failure, flow_run_id, open_recorded_run
 from flows.run_slots import place_at_model
 from flows.shards import Shards, share_out
 from flows.task_runners import task_runner
@@ -34,8 +34,9 @@ from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
 from lfv.run.batch import detect_in_batches
 from lfv.run.completion import check_completed
-from lfv.run.context import DEFAULT_SETTLE_SECONDS, InspectionRequest, NewLimits
-from lfv.run.control import Ending
+from lfv.run.context import InspectionRequest, NewLimits
+from lfv.run.control import Ending, announce_run
+from lfv.run.defaults import DEFAULT_CONFIDENCE, DEFAULT_SETTLE_SECONDS
 from lfv.run.embedded_service import endpoint_ahead
 from lfv.run.errors import (
     EndedByOperator,
@@ -52,16 +53,14 @@ from lfv.run.modes import InspectionMode, check_mode
 from lfv.run.new_images import keep_claims
 from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
-from lfv.run.start import record_ending
+from lfv.run.start import begin_run, record_ending, record_failure
 from lfv.run.summary import RunSummary
 from lfv.settings import HostKind, Settings
-from lfv_store import open_store
+from lfv_store import Store, open_store
 from tasks.report import publish, report
 from tasks.reuse_for_duplicates import reuse_for_duplicates
 from tasks.start_model import start_model
 
-#: The confidence limit if neither a confidence nor a policy is given.
-DEFAULT_CONFIDENCE = 0.8
 _RUNNER = task_runner()
 
 
@@ -174,7 +173,18 @@ def inspect_images(
     )
     check_mode(request.mode, request.host, settings)
     sharing = Shards(shards, {"store_block": store_block, "host_block": host_block})
-    return _state(_inspect(settings, request, shards=sharing))
+    reject_rate_limit = defaults.reject_rate_limit()
+    with ExitStack() as stack:
+        # Each takes a second, so both run in parallel with the first steps.
+        stack.enter_context(guard_ahead(settings))
+        stack.enter_context(endpoint_ahead(settings, host=request.host))
+        store = stack.enter_context(_open_store(settings))
+        sharing.check(settings, request.host)
+        announce_run()
+        begun = begin_run(store, request, flow_run_id())
+        with emit_failure(begun), record_failure(begun.run_id, store):
+            run = open_recorded_run(stack, settings, store, begun)
+        return _inspect(run, sharing, reject_rate_limit)
 
 
 @flow(
@@ -205,60 +215,46 @@ def resume_inspection(
         shards: Number of other flow runs that share detection. Needs PostgreSQL.
     """
     settings = settings_of_blocks(store_block, host_block)
-    limits = NewLimits(max_cost, max_hosted_minutes)
     sharing = Shards(shards, {"store_block": store_block, "host_block": host_block})
-    return _state(_inspect(settings, None, run, limits, sharing))
+    reject_rate_limit = defaults.reject_rate_limit()
+    with guard_ahead(settings), _open_store(settings) as store, ExitStack() as stack:
+        found = find_unfinished_run(store, run)
+        sharing.check(settings, found.host)
+        announce_run()
+        limits = NewLimits(max_cost, max_hosted_minutes)
+        with emit_failure(found):  # if it cannot be resumed, the record of its end is kept
+            resumed = open_recorded_run(stack, settings, store, found, limits)
+        return _inspect(resumed, sharing, reject_rate_limit)
 
 
-def _state(summary: RunSummary) -> RunSummary:
-    """Return the summary. If the run found nothing new, wrap it in a state for Prefect's page."""
+def _open_store(settings: Settings) -> Store:
+    return open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
+
+
+def _inspect(run: ActiveRun, shards: Shards, reject_rate_limit: float) -> RunSummary:
+    """Inspect the images of a run that are left, and report it.
+
+    If the run found nothing new, the summary is wrapped in a state for Prefect's page.
+    """
+    events = RunEvents(run.context)
+    events.report_start()
+    try:
+        with record_ending(run.context, run.store) as ending, keep_claims(run):
+            plan_run(run)
+            _detect(run, events, shards)
+            ending.message = check_completed(run)
+    except BaseException as error:
+        early = _report_early_end(run)
+        events.report_failure(error, early)
+        if isinstance(error, InspectionError):
+            error.summary = early
+        raise
+    summary = report(run)
+    events.report_completion(summary, reject_rate_limit)
     if not summary.nothing_new:
         return summary
     state: Any = Completed(name="NothingNew", message="No image is new.", data=summary)
     return cast("RunSummary", state)
-
-
-def _inspect(
-    settings: Settings,
-    request: InspectionRequest | None,
-    resume: str | None = None,
-    limits: NewLimits | None = None,
-    shards: Shards | None = None,
-) -> RunSummary:
-    shards = shards or Shards()
-    reject_rate_limit = defaults.reject_rate_limit()
-    with ExitStack() as stack:
-        # Each takes a second, so both run in parallel with the first steps.
-        stack.enter_context(guard_ahead(settings))
-        if request is not None:
-            stack.enter_context(endpoint_ahead(settings, host=request.host))
-        store = stack.enter_context(
-            open_store(settings.store_url, patience_seconds=settings.store_patience_seconds)
-        )
-        if shards.number:
-            if request is None:
-                begun = find_unfinished_run(store, resume or "")
-                host, resume = begun.host, begun.run_id  # "last" may soon be another run
-            else:
-                host = request.host
-            shards.check(settings, host)
-        run = open_recorded_run(stack, settings, store, request, resume, limits)
-        events = RunEvents(run.context)
-        events.report_start()
-        try:
-            with record_ending(run.context, store) as ending, keep_claims(run):
-                plan_run(run)
-                _detect(run, events, shards)
-                ending.message = check_completed(run)
-        except BaseException as error:
-            summary = _report_early_end(run)
-            events.report_failure(error, summary)
-            if isinstance(error, InspectionError):
-                error.summary = summary
-            raise
-        summary = report(run)
-        events.report_completion(summary, reject_rate_limit)
-        return summary
 
 
 def _report_early_end(run: ActiveRun) -> RunSummary | None:

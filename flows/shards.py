@@ -49,11 +49,13 @@ class Shards:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def check(self, settings: Settings, host: str) -> None:
-        """Make sure that other flow runs can share a run on this kind of host.
+        """Make sure that as many other flow runs can share a run on this kind of host.
 
         Raises:
             NotSpreadable: They cannot, or their deployment does not exist.
         """
+        if not self.number:
+            return
         check_shareable(settings, embedded=is_embedded(settings, host))
         try:
             with get_client(sync_client=True) as client:

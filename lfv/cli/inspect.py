@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +42,7 @@ from lfv.cli.options import (
 from lfv.client.stores import absolute_source
 from lfv.formats.layout import describe_skipped
 from lfv.formats.words import count_of
+from lfv.run.defaults import DEFAULT_CONFIDENCE, DEFAULT_SETTLE_SECONDS
 from lfv.run.modes import InspectionMode, check_mode
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def inspect(
             min=0.0,
             max=1.0,
             help="Confidence that a verdict needs: with it, anomalous images are rejected and "
-            "normal ones accepted; the others are reviewed. Default: 0.8.",
+            f"normal ones accepted; the others are reviewed. Default: {DEFAULT_CONFIDENCE}.",
         ),
     ] = None,
     policy: Annotated[
@@ -135,7 +136,7 @@ def inspect(
             help="With --new-only, leave files that changed within this many seconds to the next "
             "run, because they may be incomplete.",
         ),
-    ] = 5.0,
+    ] = DEFAULT_SETTLE_SECONDS,
     max_cost: Annotated[
         float | None, typer.Option("--max-cost", min=0.0, help="Stop at this cost, in US dollars.")
     ] = None,
@@ -197,11 +198,11 @@ def inspect(
         raise WrongUsage("use either SOURCE or --resume RUN")
     if resume is not None:
         _refuse_what_the_run_has(context)
+    elif project is None:
+        raise WrongUsage("--project is missing: name the project of the model")
     for name, limit in (("--max-cost", max_cost), ("--max-hosted-minutes", max_hosted_minutes)):
         if limit == 0:
             raise WrongUsage(f"{name} must be greater than 0")
-    if resume is None and project is None:
-        raise WrongUsage("--project is missing: name the project of the model")
     if policy is not None and confidence is not None:
         raise WrongUsage("use either --confidence or --policy")
     if shards and mode is InspectionMode.BATCH:
@@ -219,47 +220,36 @@ def inspect(
         task_runner=task_runner,
         dask_address=dask_address,
     )
-    if resume is None:
-        check_mode(mode.value, settings.host, settings)
-    source = absolute_source(source or "")
-    if resume is None:
-        check_source(source)
-    if policy is not None:
-        from lfv.client.policy import Policy
-
-        Policy.load(policy)  # reports errors before anything is started
-    if resume is None:
-        check_local_project(settings, project or "")
-    arguments = {
-        "source": source,
-        "project": project,
-        "model_version": model_version,
-        "confidence": confidence,
-        "policy": str(policy.resolve()) if policy else None,
-        "min_inference_units": min_inference_units,
-        "max_inference_units": max_inference_units,
-        "again": again,
-        "strict": strict,
-        "allow_empty": allow_empty,
-        "new_only": new_only,
-        "settle_seconds": settle_seconds,
+    arguments: dict[str, Any] = {
         "max_cost": max_cost,
         "max_hosted_minutes": max_hosted_minutes,
-        "normal": normal,
-        "anomaly": anomaly,
-        "mode": mode.value,
         "shards": shards,
-        "triggered_by": triggered_by or f"lfv inspect ({current_user()})",
     }
     if resume is not None:
         with store_from(settings) as store:
             run = find_run(store, resume, to_resume=True)
         host = run.host
-        arguments = {
-            "run": run.run_id,
-            "max_cost": max_cost,
-            "max_hosted_minutes": max_hosted_minutes,
-            "shards": shards,
+        arguments["run"] = run.run_id
+    else:
+        source, project = absolute_source(source or ""), project or ""
+        _check_new(settings, source, project, mode, policy)
+        arguments |= {
+            "source": source,
+            "project": project,
+            "model_version": model_version,
+            "confidence": confidence,
+            "policy": str(policy.resolve()) if policy else None,
+            "min_inference_units": min_inference_units,
+            "max_inference_units": max_inference_units,
+            "again": again,
+            "strict": strict,
+            "allow_empty": allow_empty,
+            "new_only": new_only,
+            "settle_seconds": settle_seconds,
+            "normal": normal,
+            "anomaly": anomaly,
+            "mode": mode.value,
+            "triggered_by": triggered_by or f"lfv inspect ({current_user()})",
         }
     from lfv.run.errors import InspectionError, NoVerdict
 
@@ -277,6 +267,19 @@ def inspect(
     _show(summary, settings, as_json=as_json)
     if summary.counts.errors:
         raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)
+
+
+def _check_new(
+    settings: Settings, source: str, project: str, mode: InspectionMode, policy: Path | None
+) -> None:
+    """Report errors of a new run before anything is started."""
+    check_mode(mode.value, settings.host, settings)
+    check_source(source)
+    if policy is not None:
+        from lfv.client.policy import Policy
+
+        Policy.load(policy)
+    check_local_project(settings, project)
 
 
 def _show(summary: RunSummary, settings: Settings, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from lfv.cli.common import current_user, settings_from
 from lfv.cli.errors import CommandError
 from lfv.cli.options import BucketOption, examples
 from lfv.formats.words import count_of
+from lfv.run.defaults import DEFAULT_SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -54,7 +55,7 @@ def watch(
     settle_seconds: Annotated[
         float,
         typer.Option("--settle-seconds", min=0.0, help="How long a file must be unchanged."),
-    ] = 5.0,
+    ] = DEFAULT_SETTLE_SECONDS,
     project: Annotated[
         str | None,
         typer.Option("--project", "-p", help="Project of the model, if not the deployment's own."),

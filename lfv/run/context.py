@@ -10,11 +10,9 @@ from lfv.client.hosts import HostSpec, Units
 from lfv.client.policy import Policy
 from lfv.formats.fit import Fit
 from lfv.formats.host_kinds import BATCH_JOB, LOOKOUTVISION
+from lfv.run.defaults import DEFAULT_SETTLE_SECONDS
 from lfv.run.modes import InspectionMode
 from lfv.settings import Settings
-
-#: How long a file must be unchanged before a run on new images inspects it.
-DEFAULT_SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from lfv.cli.main import app
+from lfv.run.defaults import DEFAULT_CONFIDENCE
 from lfv.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -106,10 +107,9 @@ def check_example(example: str, place: str) -> None:
 
 def test_the_default_confidence_is_stated_as_it_is() -> None:
     flow = (ROOT / "flows/inspect_images.py").read_text()
-    (default,) = re.findall(r"^DEFAULT_CONFIDENCE = ([\d.]+)$", flow, re.MULTILINE)
-    assert f"Empty for {default}." in flow
-    assert f"Default: {default}." in (ROOT / "docs/cli.md").read_text()
-    assert f"`--confidence` ({default})" in (ROOT / "docs/policies.md").read_text()
+    assert f"Empty for {DEFAULT_CONFIDENCE}." in flow
+    assert f"Default: {DEFAULT_CONFIDENCE}." in (ROOT / "docs/cli.md").read_text()
+    assert f"`--confidence` ({DEFAULT_CONFIDENCE})" in (ROOT / "docs/policies.md").read_text()
 
 
 def test_every_setting_has_a_line() -> None:

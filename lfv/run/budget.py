@@ -28,9 +28,9 @@ class Budget:
             dollars_per_hour=run.unit_hour_price * run.most_units,
         )
 
-    def reached_limit(self, hosted_at: datetime, now: datetime | None = None) -> str | None:
+    def reached_limit(self, hosted_at: datetime) -> str | None:
         """Return a sentence on the limit that is reached, or None."""
-        hours = ((now or datetime.now(UTC)) - hosted_at).total_seconds() / 3600
+        hours = (datetime.now(UTC) - hosted_at).total_seconds() / 3600
         cost = hours * self.dollars_per_hour
         if self.max_cost is not None and cost >= self.max_cost:
             return f"the cost limit of {self.max_cost:.2f} USD is reached"

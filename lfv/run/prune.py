@@ -57,18 +57,13 @@ class Pruning:
 
 
 def find_old(
-    settings: Settings,
-    store: Store,
-    older_than_days: float,
-    now: datetime | None = None,
-    *,
-    masks: bool = False,
+    settings: Settings, store: Store, older_than_days: float, *, masks: bool = False
 ) -> Pruning:
     """Find reports of runs that ended this many days ago, the oldest first, and unused pictures.
 
     With `masks`, also the masks of answers that no run has used since.
     """
-    before = (now or datetime.now(UTC)) - timedelta(days=older_than_days)
+    before = datetime.now(UTC) - timedelta(days=older_than_days)
     found: list[OldReport] = []
     unknown: list[str] = []
     folders = settings.runs_folder.iterdir() if settings.runs_folder.is_dir() else ()

@@ -56,6 +56,8 @@ ALGORITHMS = {
     "lfv-public-algorithm-2025-02-0-422b42886fa13174a28ac6ffbf8fc874"
 }
 _LONGEST_PROJECT = 48  # a job's name is the project's plus 15 characters
+_INSTANCE_TYPE = "ml.g4dn.2xlarge"
+_MAX_RUNTIME_SECONDS = 7200
 _POLL = Backoff(2.0, 1.5, 30.0)
 T = TypeVar("T")
 
@@ -65,10 +67,9 @@ class TrainingJob:
     """The settings of a training job. If `model_type` is empty, the data decides it."""
 
     role_arn: str
-    algorithm_arn: str = ""
-    model_type: str = ""
-    instance_type: str = "ml.g4dn.2xlarge"
-    max_runtime_seconds: int = 7200
+    algorithm_arn: str
+    model_type: str
+    instance_type: str
 
     @classmethod
     def parse(cls, given: Mapping[str, Any], region: str) -> TrainingJob:
@@ -92,10 +93,8 @@ class TrainingJob:
         model_type = mine.get("model_type", "")
         if model_type and model_type not in MODEL_TYPES:
             raise HostRejected(f"Option model_type must be one of {', '.join(MODEL_TYPES)}.")
-        job = cls(role, algorithm, model_type)
-        if mine.get("training_instance_type"):
-            job = replace(job, instance_type=mine["training_instance_type"])
-        return job
+        instance_type = mine.get("training_instance_type") or _INSTANCE_TYPE
+        return cls(role, algorithm, model_type, instance_type)
 
 
 def train_on_sagemaker(
@@ -198,7 +197,7 @@ def _request(
             "InstanceCount": 1,
             "VolumeSizeInGB": 20,
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": job.max_runtime_seconds},
+        "StoppingCondition": {"MaxRuntimeInSeconds": _MAX_RUNTIME_SECONDS},
         "Tags": tag_list({tags.CREATED_BY: tags.CREATOR, tags.PROJECT: project}),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -105,7 +106,7 @@ class Inspections(Part):
                 got = claim_objects(unit, run, claims)
                 mine = [one for one in done if one.line_number in got]
                 ask = [one for one in pending if one.line_number in got]
-            counts = self._record(unit, run_id, mine) if mine else RecordCounts(0, 0, 0)
+            counts = self._record(run_id, mine, unit) if mine else RecordCounts(0, 0, 0)
             _insert_pending(unit, run, ask)
             unit.conn.execute(
                 sa.update(RunProgressTable)
@@ -148,15 +149,13 @@ class Inspections(Part):
         record. Raises UnknownRun, InvalidRecord, or UnknownRecord for a detection id.
         """
 
-        def work(unit: Change) -> RecordCounts:
-            return self._record(unit, run_id, inspections)
-
+        work = partial(self._record, run_id, inspections)
         return commit(
             self._database, self._actor, "inspections.recorded", run_id, work, begin=False
         )
 
     def _record(
-        self, unit: Change, run_id: str, inspections: Sequence[NewInspection]
+        self, run_id: str, inspections: Sequence[NewInspection], unit: Change
     ) -> RecordCounts:
         run, counts = write_inspections(unit, run_id, inspections)
         lines = [item.line_number for item in inspections]

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 
 from lfv.client.clock import Backoff
@@ -273,11 +274,12 @@ class _Batches:
         except SourceNotFound:
             return 0  # nothing was written yet
         found = 0
+        read = partial(self.run.reader.read_bytes, limit=_MAX_ANSWER)
         for start in range(0, len(keys), _PAGE):
             part = list(keys)[start : start + _PAGE]
             with ThreadPoolExecutor(_THREADS, thread_name_prefix="answers") as pool:
                 refs = (S3Ref(prefix.bucket, key) for key in part)
-                bodies = list(pool.map(self._read, refs))
+                bodies = list(pool.map(read, refs))
             taken = [
                 self._outcome(waiting[keys[key]], key, body)
                 for key, body in zip(part, bodies, strict=True)
@@ -289,9 +291,6 @@ class _Batches:
             self.answered += sum(one.error_code is None for one in taken)
             found += len(taken)
         return found
-
-    def _read(self, ref: S3Ref) -> bytes:
-        return self.run.reader.read_bytes(ref, limit=_MAX_ANSWER)
 
     def _outcome(self, item: PendingItem, key: str, body: bytes) -> NewInspection:
         try:

@@ -116,6 +116,20 @@ def end_attachments(run_id: str) -> None:
             one.run.control.end(Ending.INTERRUPTED, _CANCELLED)
 
 
+@contextmanager
+def call_off_workers_on_end(run: ActiveRun) -> Iterator[None]:
+    """Inform the workers if the run ends early in this block."""
+
+    def call_off() -> None:
+        try:
+            run.store.with_patience(0).leases.call_off(run.run_id)
+        except StoreError as error:
+            logger.warning("the workers are not informed yet that the run ends: %s", error)
+
+    with run.control.on_end(call_off):
+        yield
+
+
 def requests_in_flight(run_id: str) -> int:
     """Return how many requests of a run this process may have in flight; 0 before its first."""
     run = _current_run(run_id)

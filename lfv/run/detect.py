@@ -13,7 +13,6 @@ from lfv.run.active import ActiveRun
 from lfv.run.attachments import attach
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
-from lfv.run.dask_workers import filter_pending
 from lfv.run.errors import NotSpreadable
 from lfv_store import PendingItem
 
@@ -71,8 +70,7 @@ def detect_batch(
             if stop is not None and stop.is_set():  # the run's work ended before it was attached
                 active.control.end(Ending.INTERRUPTED)
             _check_model(active)
-            # A worker that died may have recorded some of the batch.
-            left = filter_pending(active.store, active.run_id, items)
+            left = _without_record(active, items)
         if active.stream is None:
             raise ValueError("detection needs the run's stream open")
         batch = active.stream.process(left)
@@ -102,3 +100,11 @@ def _check_model(run: ActiveRun) -> None:
         f"{socket.gethostname()} reaches another model named {spec.project}, version "
         f"{spec.model_version}; let its region and credentials be those of the run's own machine"
     )
+
+
+def _without_record(run: ActiveRun, items: Sequence[PendingItem]) -> Sequence[PendingItem]:
+    """Return the items without a record. A worker that died may have recorded some of a batch."""
+    after_line = items[0].line_number - 1
+    left = run.store.inspections.pending(run.run_id, after_line=after_line, limit=len(items))
+    lines = {item.line_number for item in left}
+    return [item for item in items if item.line_number in lines]

@@ -32,18 +32,14 @@ OVERLAP_GAIN = 0.01
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The outcome of a backbone's trial."""
+class Verdict(Comparison):
+    """The outcome of a backbone's trial in cross-validation; the overlap is of the first pass."""
 
     sha256: str
     #: Its name at the start of sentences: "The backbone 0123456789ab".
     name: str
     in_experts: bool = False
     in_pixels: bool = False
-    #: In cross-validation, without and with it; None if not tried for verdicts.
-    auroc: tuple[float, float] | None = None
-    #: Mean IoU of the pixel network's first pass, without and with it; None without masks.
-    overlap: tuple[float, float] | None = None
 
     @property
     def is_used(self) -> bool:
@@ -52,12 +48,12 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry for the EvaluationResult's details."""
-        figures = Comparison(self.auroc, self.overlap).to_json()
-        return {"Name": self.name, "Sha256": self.sha256, "Used": self.is_used, **figures}
+        known = {"Name": self.name, "Sha256": self.sha256, "Used": self.is_used}
+        return known | self.figures()
 
     def sentence(self) -> str:
         """Return a sentence for the report and the status message."""
-        found = Comparison(self.auroc, self.overlap).in_words("in cross-validation")
+        found = self.in_words("in cross-validation")
         name = self.name
         if self.in_experts and self.in_pixels:
             return f"{name} is used for verdicts and masks{found}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: Without and with it.
 Pair = tuple[float, float]
@@ -12,12 +12,12 @@ Pair = tuple[float, float]
 class Comparison:
     """AUROC and overlap without and with the part; None if it was not tried for them."""
 
-    auroc: Pair | None
-    #: Mean IoU in the cells.
-    overlap: Pair | None
+    auroc: Pair | None = field(default=None, kw_only=True)
+    #: Mean IoU in the cells; None without masks, too.
+    overlap: Pair | None = field(default=None, kw_only=True)
 
-    def to_json(self) -> dict[str, float]:
-        """Return the entry for the EvaluationResult's details."""
+    def figures(self) -> dict[str, float]:
+        """Return them for the EvaluationResult's details."""
         found: dict[str, float] = {}
         for name, pair in (("AUROC", self.auroc), ("IoU", self.overlap)):
             if pair is not None:

@@ -1,4 +1,4 @@
-"""The end of every training: evaluating the test images and writing the artifact."""
+"""The end of every training: calibrating, evaluating and writing the artifact."""
 
 from __future__ import annotations
 
@@ -12,12 +12,35 @@ from numpy.typing import NDArray
 
 from lfv.engine import artifact
 from lfv.engine.artifact import Contents
+from lfv.engine.calibration import THRESHOLD, Calibration, fit, threshold_for
+from lfv.engine.crossval import cross_calibrate
 from lfv.engine.dataset import Dataset, load, load_labels
 from lfv.engine.evaluation import Evaluated
 from lfv.engine.findings import Findings
-from lfv.engine.metrics import Floats
+from lfv.engine.grouping import Groups
+from lfv.engine.metrics import Bools, Floats
 from lfv.engine.model import TrainedModel
-from lfv.engine.types import Progress, TrainingImage, TrainingOutcome
+from lfv.engine.normals import alarm_calibration
+from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
+
+
+def calibrate(
+    truth: Bools,
+    scores: Floats,
+    folds: Groups,
+    options: TrainingOptions,
+    *,
+    extrapolate: bool = True,
+) -> tuple[Calibration, Floats, float]:
+    """Return the calibration, out-of-fold probabilities, and the threshold of verdicts.
+
+    For `extrapolate`, see :func:`~lfv.engine.normals.alarm_calibration`.
+    """
+    if truth.any():
+        probability = cross_calibrate(truth, scores, folds)
+        return fit(truth, scores), probability, threshold_for(options.miss_cost)
+    calibration = alarm_calibration(scores, options.false_alarms, extrapolate=extrapolate)
+    return calibration, calibration(scores), THRESHOLD
 
 
 def judge_test(

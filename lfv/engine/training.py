@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lfv.engine import calibration
 from lfv.engine.alignment import Aligner
 from lfv.engine.backbone import Backbone
 from lfv.engine.checks import (
@@ -21,18 +20,18 @@ from lfv.engine.checks import (
     find_shortcut,
     find_unpainted,
 )
-from lfv.engine.crossval import OUTER_FOLDS, cross_calibrate
+from lfv.engine.crossval import OUTER_FOLDS
 from lfv.engine.dataset import Dataset, check_test, read_training
 from lfv.engine.ensemble import FEW_IMAGES
 from lfv.engine.errors import TrainingError
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
-from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
+from lfv.engine.finishing import calibrate, finish, judge_out_of_fold, judge_test
 from lfv.engine.fitting import Fitted, fit_labelled, fit_normals_only
 from lfv.engine.grouping import Groups, assign_folds, near_duplicates
 from lfv.engine.metrics import Floats, auroc
 from lfv.engine.model import Model
-from lfv.engine.normals import alarm_calibration, images_for_rank, is_enough_for_rank
+from lfv.engine.normals import images_for_rank, is_enough_for_rank
 from lfv.engine.observations import OVERVIEW
 from lfv.engine.observing import Observed, observe
 from lfv.engine.pixel_head import classes_at
@@ -218,15 +217,8 @@ def _with_probabilities(
     options: TrainingOptions,
 ) -> tuple[Model, Floats]:
     """Return the model, and the out-of-fold probability of every training image."""
-    truth, scores = data.truth, fitted.validated.scores
-    if truth.any():
-        fit = calibration.fit(truth, scores)
-        probability = cross_calibrate(truth, scores, folds)
-        threshold = calibration.threshold_for(options.miss_cost)
-    else:
-        fit = alarm_calibration(scores, options.false_alarms)
-        probability = fit(scores)
-        threshold = calibration.THRESHOLD
+    scores = fitted.validated.scores
+    fit, probability, threshold = calibrate(data.truth, scores, folds, options)
     model = Model(
         width=data.width,
         height=data.height,

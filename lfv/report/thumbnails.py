@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
+from lfv.formats.images import encoded
 from lfv.report.data import ReportImage
 from lfv.report.marks import draw_marks, open_picture
 
@@ -87,11 +86,5 @@ def make_thumbnail(
         return None
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     layer = draw_marks(mask_png, colors, picture.size)
-    marks = None if layer is None else _encode(layer.quantize(64), "PNG", optimize=True)
-    return Thumbnail(_encode(picture, "JPEG", quality=_QUALITY), marks, *picture.size)
-
-
-def _encode(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
+    marks = None if layer is None else encoded(layer.quantize(64), "PNG", optimize=True)
+    return Thumbnail(encoded(picture, "JPEG", quality=_QUALITY), marks, *picture.size)

@@ -227,7 +227,7 @@ def test_blending_brings_maps_to_the_networks_grid() -> None:
 
 
 def test_the_verdict_reports_both_figures() -> None:
-    used = Verdict(True, True, (0.8, 0.9), (0.71, 0.75))
+    used = Verdict(True, True, auroc=(0.8, 0.9), overlap=(0.71, 0.75))
     assert used.to_json() == {
         "Used": True,
         "AUROCWithout": 0.8,

@@ -15,19 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lfv.engine import calibration
 from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities, find_shortcut
-from lfv.engine.crossval import OUTER_FOLDS, cross_calibrate
+from lfv.engine.crossval import OUTER_FOLDS
 from lfv.engine.custom_models.acceptance import Accepted, accept_detector
 from lfv.engine.custom_models.detector import Detector, Reading, Scale, open_reader, paint
 from lfv.engine.custom_models.exported_onnx import read_export
 from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
 from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.findings import Findings
-from lfv.engine.finishing import finish, judge_out_of_fold, judge_test
+from lfv.engine.finishing import calibrate, finish, judge_out_of_fold, judge_test
 from lfv.engine.grouping import Groups, assign_folds, identity, near_duplicates, signature
 from lfv.engine.metrics import auroc
-from lfv.engine.normals import alarm_calibration
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 #: AUROC below which a warning says that the detector hardly separates the classes.
@@ -170,13 +168,7 @@ def _calibrate(
     spread = 1.4826 * float(np.median(np.abs(normal - centre)))
     scale = Scale(centre, max(spread, 0.1 * float(seen.scores.std()), 1e-6))
     scores = scale(seen.scores)
-    if truth.any():
-        fit = calibration.fit(truth, scores)
-        probability = cross_calibrate(truth, scores, folds)
-    else:
-        fit = alarm_calibration(scores, options.false_alarms, extrapolate=False)
-        probability = fit(scores)
-    threshold = calibration.threshold_for(options.miss_cost) if truth.any() else 0.5
+    fit, probability, threshold = calibrate(truth, scores, folds, options, extrapolate=False)
     levels = _levels(data, seen, folds) if data.anomaly_types else None
     size = (data.width, data.height)
     classes = (

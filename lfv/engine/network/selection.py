@@ -26,15 +26,11 @@ SHARES: tuple[MapShare, ...] = (0.3, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The outcome of a network's trial."""
+class Verdict(Comparison):
+    """The outcome of a network's trial, measured out of fold."""
 
     in_verdicts: bool = False
     in_masks: bool = False
-    #: Out of fold, without and with it; None if not tried for verdicts.
-    auroc: tuple[float, float] | None = None
-    #: Mean IoU in the cells, without and with it; None without masks.
-    overlap: tuple[float, float] | None = None
 
     @property
     def is_used(self) -> bool:
@@ -43,12 +39,11 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry for the EvaluationResult's details."""
-        figures = Comparison(self.auroc, self.overlap).to_json()
-        return {"Used": self.is_used, **figures}
+        return {"Used": self.is_used, **self.figures()}
 
     def sentence(self) -> str:
         """Return a sentence for the report and the status message."""
-        found = Comparison(self.auroc, self.overlap).in_words("out of fold")
+        found = self.in_words("out of fold")
         if self.is_used:
             roles = (("verdicts", self.in_verdicts), ("masks", self.in_masks))
             uses = " and ".join(name for name, used in roles if used)

@@ -112,7 +112,7 @@ def try_network(
     if for_scores:
         network_scores = np.array([score_of(output) for output in outputs])
         scores, stack, area = choose_scores(scores, network_scores, truth, folds)
-        verdict = Verdict(stack is not None, verdict.in_masks, area, verdict.overlap)
+        verdict = Verdict(stack is not None, verdict.in_masks, auroc=area, overlap=verdict.overlap)
     if not verdict.is_used:
         return NetworkOutcome(scores, logits, None, verdict)
     everything = [np.arange(len(truth))]

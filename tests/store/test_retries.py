@@ -63,6 +63,22 @@ def test_patience_is_for_the_outage_and_not_for_each_call() -> None:
     assert retry_while_unavailable(Flaky(1), outage, seconds=60) == "done"
 
 
+class Closed(StoreUnavailable):
+    connection_lost = True
+
+
+def test_a_closed_connection_is_replaced_at_once_unless_an_outage_is_known() -> None:
+    outage = Outage()
+    call = Flaky(1, Closed)
+    assert retry_while_unavailable(call, outage, seconds=0) == "done"
+    assert (call.calls, outage.seconds) == (2, 0)
+    for calls in (2, 1):
+        call = Flaky(100, Closed)
+        with pytest.raises(Closed):
+            retry_while_unavailable(call, outage, seconds=0)
+        assert call.calls == calls
+
+
 Breaker = Callable[[bool], None]
 
 

@@ -18,7 +18,7 @@ _COUNT_SECONDS = 2.0
 #: How long the scheduler may take to name its workers.
 _ANSWER_SECONDS = 10.0
 #: How long a run waits, with its model up, for a worker or the scheduler to come back.
-LOST_SECONDS = 60.0
+UNREACHABLE_SECONDS = 60.0
 
 
 def task_runner() -> TaskRunner[PrefectFuture[Any]]:
@@ -89,11 +89,11 @@ class LiveWorkers:
                 self._workers = worker_processes()
                 self._seen_at = time.monotonic()
             except (NotSpreadable, OSError) as error:
-                if time.monotonic() - self._seen_at > LOST_SECONDS:
+                if time.monotonic() - self._seen_at > UNREACHABLE_SECONDS:
                     what = "the scheduler does not answer" if isinstance(error, OSError) else error
                     raise WorkersLost(
-                        f"no Dask worker could be reached for {LOST_SECONDS:g} seconds; finished "
-                        f"images are kept: repair the cluster, then resume the run: {what}"
+                        f"no Dask worker could be reached for {UNREACHABLE_SECONDS:g} seconds; "
+                        f"finished images are kept: repair the cluster, then resume the run: {what}"
                     ) from error
             self._counted_at = time.monotonic()
         return self._workers

@@ -26,7 +26,7 @@ from lfv.run.new_images import NewObject, claims_of
 from lfv_store import KnownDetection, PendingItem
 
 #: Retries for images whose storage does not answer.
-READ_RETRIES = RetryPolicy(attempts=4, backoff=Backoff(first=0.7, factor=3.0, longest=6.0))
+_IMAGE_RETRIES = RetryPolicy(attempts=4, backoff=Backoff(first=0.7, factor=3.0, longest=6.0))
 _THREADS = 8
 
 Checked = ImageInfo | ImageError | SourceError
@@ -96,7 +96,7 @@ def _check(
     digest = ""
     try:
         (body, converted_from), _ = call_with_retries(
-            lambda: reader.read_image(item.source_ref), READ_RETRIES, stop_event=stop
+            lambda: reader.read_image(item.source_ref), _IMAGE_RETRIES, stop_event=stop
         )
         digest = hashlib.sha256(body).hexdigest()
         return replace(check_image(body, limits, expected), converted_from=converted_from), digest

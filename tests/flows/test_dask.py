@@ -221,7 +221,7 @@ def test_a_run_that_loses_all_its_workers_stops_its_model(
     results: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(task_runners, "LOST_SECONDS", 3.0)
+    monkeypatch.setattr(task_runners, "UNREACHABLE_SECONDS", 3.0)
     endpoint.script(slow_after=20, slow_seconds=1.0)
 
     def kill() -> None:
@@ -246,7 +246,7 @@ def test_a_scheduler_that_hangs_does_not_keep_the_model_up(
     limit: float | None,
     lost_seconds: float,
 ) -> None:
-    monkeypatch.setattr(task_runners, "LOST_SECONDS", lost_seconds)
+    monkeypatch.setattr(task_runners, "UNREACHABLE_SECONDS", lost_seconds)
     monkeypatch.setattr(task_runners, "_ANSWER_SECONDS", 5.0)
     endpoint.script(slow_after=20, slow_seconds=1.0)
     scheduler = cluster.scheduler

@@ -11,7 +11,7 @@ from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, png_digest
 from lfv_store.dialects.base import Batch, BatchFacts
 from lfv_store.errors import InvalidRecord, UnknownRecord
-from lfv_store.records import VERDICTS, NewDetection, NewInspection, RecordCounts
+from lfv_store.records import VERDICTS, NewDetection, NewInspection
 from lfv_store.rows import line_cells
 from lfv_store.text import attribute_rows, clean, clean_or_none, json_text
 from lfv_store.types import utc_text
@@ -21,19 +21,18 @@ Row = dict[str, Cell]
 
 def write_inspections(
     unit: Change, run_id: str, inspections: Sequence[NewInspection]
-) -> tuple[int, RecordCounts]:
+) -> tuple[int, int]:
     """Write a batch and lock its run. Lines that are already recorded are skipped.
 
-    Returns the internal id of the run and the numbers written.
+    Returns the internal id of the run and the number of lines written.
 
     Raises UnknownRun, InvalidRecord, or UnknownRecord if a detection id does not exist.
     """
     facts = unit.begin_batch(_batch(run_id, inspections))
     run, image_ids = facts.run, facts.images
     fresh = _new_inspections(facts.lines, inspections)
-    existing = len(inspections) - len(fresh)
     if not fresh:
-        return run, RecordCounts(0, 0, existing)
+        return run, 0
     _digest_images(unit, facts, fresh)
     _check_reused(facts, fresh)
     detection_ids = _write_detections(unit, run, fresh, image_ids)
@@ -66,7 +65,7 @@ def write_inspections(
         )
     unit.insert_bulk("inspections", rows)
     unit.insert_bulk("inspection_attributes", attributes)
-    return run, RecordCounts(len(fresh), len(detection_ids), existing)
+    return run, len(fresh)
 
 
 def _batch(run_id: str, inspections: Sequence[NewInspection]) -> Batch:

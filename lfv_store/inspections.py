@@ -18,7 +18,6 @@ from lfv_store.records import (
     KnownDetection,
     NewInspection,
     PendingItem,
-    RecordCounts,
     RunCounts,
 )
 from lfv_store.rows import line_cells, pending_item, record_from
@@ -90,7 +89,7 @@ class Inspections(Part):
         done: Sequence[NewInspection] = (),
         through_line: int,
         claims: Claims | None = None,
-    ) -> RecordCounts:
+    ) -> None:
         """Commit part of the manifest: items that wait for an answer, and finished inspections.
 
         Idempotent: a line that is already pending or recorded is left as it is. The run's
@@ -99,14 +98,15 @@ class Inspections(Part):
         has claimed are left out. Raises UnknownRun, InvalidRecord.
         """
 
-        def work(unit: Change) -> RecordCounts:
+        def work(unit: Change) -> None:
             run = lock_run(unit.conn, run_id)
             mine, ask = done, pending
             if claims is not None:
                 got = claim_objects(unit, run, claims)
                 mine = [one for one in done if one.line_number in got]
                 ask = [one for one in pending if one.line_number in got]
-            counts = self._record(run_id, mine, unit) if mine else RecordCounts(0, 0, 0)
+            if mine:
+                self._record(run_id, mine, unit)
             _insert_pending(unit, run, ask)
             unit.conn.execute(
                 sa.update(RunProgressTable)
@@ -116,9 +116,8 @@ class Inspections(Part):
                 )
                 .values(planned_through=through_line)
             )
-            return counts
 
-        return commit(self._database, self._actor, "inspections.recorded", run_id, work)
+        commit(self._database, self._actor, "inspections.recorded", run_id, work)
 
     def pending(
         self, run_id: str, *, duplicate: bool | None = False, after_line: int = 0, limit: int = 500
@@ -142,8 +141,10 @@ class Inspections(Part):
             ).mappings()
             return [pending_item(row) for row in rows]
 
-    def record(self, run_id: str, inspections: Sequence[NewInspection]) -> RecordCounts:
+    def record(self, run_id: str, inspections: Sequence[NewInspection]) -> int:
         """Store a batch of detections, anomalies and inspections with its audit entry, atomically.
+
+        Returns the number of inspections that were not recorded before.
 
         Idempotent, even if two processes record the same batch at once: a line keeps its first
         record. Raises UnknownRun, InvalidRecord, or UnknownRecord for a detection id.
@@ -154,16 +155,14 @@ class Inspections(Part):
             self._database, self._actor, "inspections.recorded", run_id, work, begin=False
         )
 
-    def _record(
-        self, run_id: str, inspections: Sequence[NewInspection], unit: Change
-    ) -> RecordCounts:
-        run, counts = write_inspections(unit, run_id, inspections)
+    def _record(self, run_id: str, inspections: Sequence[NewInspection], unit: Change) -> int:
+        run, recorded = write_inspections(unit, run_id, inspections)
         lines = [item.line_number for item in inspections]
         unit.delete("pending_items", "line_number", lines, run_id=run)
-        if counts.inspections and time.monotonic() >= self._count_at:
+        if recorded and time.monotonic() >= self._count_at:
             update_tallies(unit, run)
             self._count_at = time.monotonic() + _COUNT_EVERY_SECONDS
-        return counts
+        return recorded
 
     def counts(self, run_id: str) -> RunCounts:
         """Count a run's lines by reviews and its current decision. Raises UnknownRun."""

@@ -241,15 +241,6 @@ class NewInspection(Line):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordCounts:
-    """What record() or plan() stored; `existing` lines already had their record."""
-
-    inspections: int
-    detections: int
-    existing: int
-
-
-@dataclass(frozen=True, slots=True)
 class StoredDetection:
     """An inspection of a run with the answer behind it and its current verdict."""
 

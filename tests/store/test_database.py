@@ -150,7 +150,7 @@ def test_a_full_or_read_only_sqlite_file_is_reported_with_a_remedy(sqlite_url: s
             store.inspections.record(run_id, batch)
         assert store.audit.verify().ok
         limit = "PRAGMA max_page_count = 1000000"
-        assert store.inspections.record(run_id, batch).inspections == len(batch)
+        assert store.inspections.record(run_id, batch) == len(batch)
         limit = "PRAGMA query_only = ON"
         with pytest.raises(StoreError, match="readonly database; this user needs to write"):
             store.inspections.record(run_id, [judged(model_id, 500)])
@@ -259,7 +259,7 @@ def test_a_locked_sqlite_file_is_unavailable_for_now(sqlite_url: str) -> None:
             with pytest.raises(StoreUnavailable, match="locked"):
                 store.inspections.record(run_id, [judged(model_id, 1)])
             assert store.runs.get(run_id).run_id == run_id  # readers continue
-        assert store.inspections.record(run_id, [judged(model_id, 1)]).inspections == 1
+        assert store.inspections.record(run_id, [judged(model_id, 1)]) == 1
         assert store.audit.verify().ok
 
 
@@ -282,7 +282,7 @@ def test_a_lost_connection_is_unavailable_and_the_next_call_works(
             cut()
             conn.exec_driver_sql("SELECT 1")
         cut()  # idle connections of the pool are found dead and replaced before they are used
-        assert store.inspections.record(run_id, [judged(model_id, 1)]).inspections == 1
+        assert store.inspections.record(run_id, [judged(model_id, 1)]) == 1
         assert store.audit.verify().ok
 
 

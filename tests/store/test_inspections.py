@@ -13,7 +13,6 @@ from lfv_store import (
     InvalidRecord,
     NewDetection,
     NewInspection,
-    RecordCounts,
     RunCounts,
     Store,
     UnknownRecord,
@@ -81,8 +80,9 @@ def test_planning_again_changes_nothing(store: Store) -> None:
     for _ in range(2):
         store.inspections.plan(run_id, pending=items, done=[failed(3)], through_line=3)
     store.inspections.record(run_id, [judged(model_id, 1)])
-    counts = store.inspections.plan(run_id, pending=items, done=[failed(3)], through_line=2)
-    assert counts == RecordCounts(0, 0, 1)
+    before = [dict(row) for row in store.results.rows(run_id)]
+    store.inspections.plan(run_id, pending=items, done=[failed(3)], through_line=2)
+    assert [dict(row) for row in store.results.rows(run_id)] == before
     assert store.inspections.pending(run_id) == [items[1]]
     assert store.runs.get(run_id).planned_through == 3
 
@@ -104,7 +104,7 @@ def test_record_stores_everything_once(store: Store) -> None:
     run_id = a_run(store, model_id)
     batch = [judged(model_id, 1), segmented(model_id, 2), failed(3), judged(model_id, 4, "review")]
     store.inspections.plan(run_id, pending=[an_item(n) for n in (1, 2, 4, 5)], through_line=5)
-    assert store.inspections.record(run_id, batch) == RecordCounts(4, 3, 0)
+    assert store.inspections.record(run_id, batch) == 4
     before = {table: rows(store, table) for table in FACTS}
     assert before == {
         "images": 3,
@@ -115,8 +115,8 @@ def test_record_stores_everything_once(store: Store) -> None:
         "inspection_attributes": 6,
         "audit_log": before["audit_log"],
     }
-    assert store.inspections.record(run_id, batch) == RecordCounts(0, 0, 4)
-    assert store.inspections.record(run_id, [*batch, judged(model_id, 5)]) == RecordCounts(1, 1, 4)
+    assert store.inspections.record(run_id, batch) == 0
+    assert store.inspections.record(run_id, [*batch, judged(model_id, 5)]) == 1
     assert rows(store, "audit_log") == before["audit_log"] + 1
     assert store.inspections.pending(run_id) == []
     assert store.inspections.counts(run_id) == RunCounts(5, 2, 1, 1, 1, 0, 0)
@@ -160,7 +160,7 @@ def test_an_answer_is_reused_by_its_id(store: Store) -> None:
     known = store.inspections.known_detections(model_id, [an_image("a").sha256])
     detection_id = known[an_image("a").sha256].detection_id
     again = replace(judged(model_id, 9, "review", image="a"), detection=detection_id, reused=True)
-    assert store.inspections.record(second, [again]) == RecordCounts(1, 0, 0)
+    assert store.inspections.record(second, [again]) == 1
     assert store.inspections.counts(second) == RunCounts(1, 0, 0, 1, 0, 1, 0)
     (row,) = store.results.rows(second)
     assert row["reused"] is True
@@ -216,7 +216,7 @@ def test_a_wrong_batch_is_refused_as_a_whole(store: Store) -> None:
 def test_an_empty_batch_leaves_no_trace(store: Store) -> None:
     run_id = a_run(store)
     before = store.audit.head()
-    assert store.inspections.record(run_id, []) == RecordCounts(0, 0, 0)
+    assert store.inspections.record(run_id, []) == 0
     assert store.audit.head() == before
 
 

@@ -122,8 +122,7 @@ def test_a_commit_whose_answer_is_lost_is_made_once(
     assert patient.leases.release(lease.lease_id)
 
     break_next_commit(took_effect)
-    counts = patient.inspections.record(run_id, [judged(model_id, 1), judged(model_id, 2)])
-    assert counts.inspections == 2
+    assert patient.inspections.record(run_id, [judged(model_id, 1), judged(model_id, 2)]) == 2
     (first, second) = list(store.verdicts.candidates(run_id))
     break_next_commit(took_effect)
     review = patient.reviews.record(NewReview(first.inspection_id, "accept", "Eve"))

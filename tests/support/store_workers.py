@@ -33,14 +33,14 @@ def record(store: Store, run_id: str, model: str, batches: str, size: str, worke
             for line in lines
         ]
         for _ in range(2):
-            stored += store.inspections.record(run_id, items).inspections
+            stored += store.inspections.record(run_id, items)
     return stored
 
 
 def same(store: Store, run_id: str, model: str, size: str) -> Any:
     """Record the same batch as all other processes."""
     items = [judged(int(model), line) for line in range(1, int(size) + 1)]
-    return store.inspections.record(run_id, items).inspections
+    return store.inspections.record(run_id, items)
 
 
 def start_and_end(store: Store, run_id: str, model: str, rounds: str) -> Any:

@@ -97,13 +97,13 @@ class Approvals(Part):
             RecordConflict: The model is approved already, or there is a decision after `seen`.
         """
 
-        def choose(unit: Change) -> tuple[str, str]:
-            row = unit.conn.execute(
+        def choose(change: Change) -> tuple[str, str]:
+            row = change.conn.execute(
                 sa.select(ModelTable.__table__).where(ModelTable.id == model_id)
             ).one_or_none()
             if row is None:
                 raise UnknownModel(f"no model has id {model_id}")
-            last = _check_current(unit, row.host, row.project_name, seen)
+            last = _check_current(change, row.host, row.project_name, seen)
             if last is not None and last.model_id == model_id:
                 raise RecordConflict(
                     f"version {row.model_version} of {row.project_name} is approved already, "
@@ -141,8 +141,8 @@ class Approvals(Part):
             RecordConflict: No version is approved, or there is a decision after `seen`.
         """
 
-        def choose(unit: Change) -> tuple[str, str]:
-            last = _check_current(unit, host, project_name, seen)
+        def choose(change: Change) -> tuple[str, str]:
+            last = _check_current(change, host, project_name, seen)
             if last is None or last.model_id is None:
                 raise RecordConflict(f"no version of {project_name} is approved")
             return host, project_name
@@ -171,15 +171,15 @@ class Approvals(Part):
         if not name.strip() or not reason.strip():
             raise InvalidRecord("an approval or withdrawal needs a name and a reason")
 
-        def work(unit: Change) -> int:
-            unit.lock_chain()
-            host, project_name = choose(unit)
-            return unit.insert(
+        def work(change: Change) -> int:
+            change.lock_chain()
+            host, project_name = choose(change)
+            return change.insert(
                 "approvals",
                 host=host,
                 project_name=project_name,
                 decided_by=name,
-                decided_at=unit.now,
+                decided_at=change.now,
                 reason=reason,
                 **facts,
             )
@@ -191,9 +191,11 @@ class Approvals(Part):
         return found
 
 
-def _check_current(unit: Change, host: str, project_name: str, seen: int | None) -> Approval | None:
+def _check_current(
+    change: Change, host: str, project_name: str, seen: int | None
+) -> Approval | None:
     """Return the last decision. Raises RecordConflict if it is not the one that was seen."""
-    last = _last(unit.conn, host, project_name)
+    last = _last(change.conn, host, project_name)
     if seen is not None and seen != (last.approval_id if last is not None else 0):
         by = "" if last is None else f": {last.decided_by} has decided"
         raise RecordConflict(

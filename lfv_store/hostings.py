@@ -59,39 +59,39 @@ class Hostings(Part):
     def mark_hosted(self, hosting_id: int, at: datetime) -> None:
         """Record that the model was seen HOSTED, and costs from `at` on. Repeats change nothing."""
 
-        def work(unit: Change) -> None:
-            row = _lock(unit, hosting_id)
+        def work(change: Change) -> None:
+            row = _lock(change, hosting_id)
             values: dict[str, Any] = {}
             if row.hosted_at is None and row.status in OPEN:
                 values["hosted_at"] = at
             if row.status == "requested":
                 values["status"] = "hosted"
             if values:
-                unit.update("hostings", hosting_id, **values)
+                change.update("hostings", hosting_id, **values)
 
         commit(self._database, self._actor, "hosting.hosted", str(hosting_id), work)
 
     def mark_foreign(self, hosting_id: int) -> None:
         """Record that the model was started outside lfv, so that lfv never stops it."""
 
-        def work(unit: Change) -> None:
-            row = _lock(unit, hosting_id)
+        def work(change: Change) -> None:
+            row = _lock(change, hosting_id)
             if row.owned and row.status in OPEN:
                 status = "left" if row.status == "stop_requested" else "hosted"
-                unit.update("hostings", hosting_id, owned=False, status=status)
+                change.update("hostings", hosting_id, owned=False, status=status)
 
         commit(self._database, self._actor, "hosting.foreign", str(hosting_id), work)
 
     def request_stop(self, hosting_id: int) -> None:
         """Force a stop although runs may hold leases; no run starts the model on this hosting."""
 
-        def work(unit: Change) -> None:
-            if _lock(unit, hosting_id).status in IN_USE:
-                unit.update(
+        def work(change: Change) -> None:
+            if _lock(change, hosting_id).status in IN_USE:
+                change.update(
                     "hostings",
                     hosting_id,
                     status="stop_requested",
-                    stop_requested_at=unit.now,
+                    stop_requested_at=change.now,
                 )
 
         commit(self._database, self._actor, "hosting.stop_requested", str(hosting_id), work)
@@ -99,9 +99,9 @@ class Hostings(Part):
     def mark_stop_attempt(self, hosting_id: int, error: str | None) -> None:
         """Record a StopModel call. `error` is None if the call was accepted."""
 
-        def work(unit: Change) -> None:
-            row = _lock(unit, hosting_id)
-            unit.update(
+        def work(change: Change) -> None:
+            row = _lock(change, hosting_id)
+            change.update(
                 "hostings",
                 hosting_id,
                 stop_attempts=row.stop_attempts + 1,
@@ -113,10 +113,10 @@ class Hostings(Part):
     def mark_stopped(self, hosting_id: int, at: datetime) -> None:
         """Record that the model was seen stopped. The hosting costs nothing from `at` on."""
 
-        def work(unit: Change) -> None:
-            row = _lock(unit, hosting_id)
+        def work(change: Change) -> None:
+            row = _lock(change, hosting_id)
             if row.status in OPEN:
-                unit.update(
+                change.update(
                     "hostings",
                     hosting_id,
                     status="stopped",
@@ -143,21 +143,21 @@ class Hostings(Part):
         time.
         """
 
-        def work(unit: Change) -> Sequence[Hosting]:
-            unit.lock_hostings()
-            moment = now or unit.now
-            expire_leases(unit, moment)
-            for hosting in select_hostings(unit.conn, HostingTable.status.in_(IN_USE)):
+        def work(change: Change) -> Sequence[Hosting]:
+            change.lock_hostings()
+            moment = now or change.now
+            expire_leases(change, moment)
+            for hosting in select_hostings(change.conn, HostingTable.status.in_(IN_USE)):
                 if hosting.live_leases == 0:
-                    close_hosting(unit, hosting, moment)
+                    close_hosting(change, hosting, moment)
             claimable = sa.or_(
                 HostingTable.claimed_until.is_(None),
                 HostingTable.claimed_until <= moment,
                 HostingTable.claimed_by == by,
             )
-            due = select_hostings(unit.conn, HostingTable.status == "stop_requested", claimable)
+            due = select_hostings(change.conn, HostingTable.status == "stop_requested", claimable)
             for hosting in due:
-                unit.update(
+                change.update(
                     "hostings",
                     hosting.hosting_id,
                     claimed_by=clean(by),
@@ -195,12 +195,12 @@ def require_hosting(conn: Connection, hosting_id: int) -> Hosting:
     return found[0]
 
 
-def _lock(unit: Change, hosting_id: int) -> Hosting:
-    unit.lock_hostings()
-    return require_hosting(unit.conn, hosting_id)
+def _lock(change: Change, hosting_id: int) -> Hosting:
+    change.lock_hostings()
+    return require_hosting(change.conn, hosting_id)
 
 
-def expire_leases(unit: Change, now: datetime, hosting_id: int | None = None) -> None:
+def expire_leases(change: Change, now: datetime, hosting_id: int | None = None) -> None:
     """End the expired leases, of all hostings or of one.
 
     Deletes the row that a heartbeat updates. A heartbeat at the same moment therefore either keeps
@@ -210,36 +210,38 @@ def expire_leases(unit: Change, now: datetime, hosting_id: int | None = None) ->
     if hosting_id is not None:
         leases = sa.select(LeaseTable.id).where(LeaseTable.hosting_id == hosting_id)
         statement = statement.where(LeaseHeartbeatTable.lease_id.in_(leases))
-    for lease_id in unit.conn.scalars(statement.returning(LeaseHeartbeatTable.lease_id)).all():
-        unit.update("leases", lease_id, ended_at=now, end_reason="expired")
-        _close_lost_run(unit, lease_id, now)
+    for lease_id in change.conn.scalars(statement.returning(LeaseHeartbeatTable.lease_id)).all():
+        change.update("leases", lease_id, ended_at=now, end_reason="expired")
+        _close_lost_run(change, lease_id, now)
 
 
-def _close_lost_run(unit: Change, lease_id: int, now: datetime) -> None:
+def _close_lost_run(change: Change, lease_id: int, now: datetime) -> None:
     """Record a running run as crashed if its last lease has expired."""
-    run_id = unit.conn.scalar(
+    run_id = change.conn.scalar(
         sa.select(RunTable.run_id)
         .join(LeaseTable, LeaseTable.run_id == RunTable.id)
         .where(LeaseTable.id == lease_id, RunTable.status == "running")
     )
     if run_id is None:
         return
-    run = lock_run(unit.conn, run_id)
-    status = unit.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
-    held = unit.conn.scalar(
+    run = lock_run(change.conn, run_id)
+    status = change.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
+    held = change.conn.scalar(
         sa.select(LeaseTable.id)
         .join(LeaseHeartbeatTable, LeaseHeartbeatTable.lease_id == LeaseTable.id)
         .where(LeaseTable.run_id == run)
         .limit(1)
     )
     if status == "running" and held is None:
-        update_tallies(unit, run)
-        unit.update("runs", run, status="crashed", message=_LOST, finished_at=now)
+        update_tallies(change, run)
+        change.update("runs", run, status="crashed", message=_LOST, finished_at=now)
 
 
-def close_hosting(unit: Change, hosting: Hosting, now: datetime) -> None:
+def close_hosting(change: Change, hosting: Hosting, now: datetime) -> None:
     """Close a hosting without leases: request its stop, or leave it if lfv does not own it."""
     if hosting.owned:
-        unit.update("hostings", hosting.hosting_id, status="stop_requested", stop_requested_at=now)
+        change.update(
+            "hostings", hosting.hosting_id, status="stop_requested", stop_requested_at=now
+        )
     else:
-        unit.update("hostings", hosting.hosting_id, status="left")
+        change.update("hostings", hosting.hosting_id, status="left")

@@ -20,7 +20,7 @@ Row = dict[str, Cell]
 
 
 def write_inspections(
-    unit: Change, run_id: str, inspections: Sequence[NewInspection]
+    change: Change, run_id: str, inspections: Sequence[NewInspection]
 ) -> tuple[int, int]:
     """Write a batch and lock its run. Lines that are already recorded are skipped.
 
@@ -28,18 +28,18 @@ def write_inspections(
 
     Raises UnknownRun, InvalidRecord, or UnknownRecord if a detection id does not exist.
     """
-    facts = unit.begin_batch(_batch(run_id, inspections))
+    facts = change.begin_batch(_batch(run_id, inspections))
     run, image_ids = facts.run, facts.images
     fresh = _new_inspections(facts.lines, inspections)
     if not fresh:
         return run, 0
-    _digest_images(unit, facts, fresh)
+    _digest_images(change, facts, fresh)
     _check_reused(facts, fresh)
-    detection_ids = _write_detections(unit, run, fresh, image_ids)
+    detection_ids = _write_detections(change, run, fresh, image_ids)
     rows: list[Row] = []
     attributes: list[Row] = []
     for position, item in enumerate(fresh):
-        inspection_id = unit.first_id + position
+        inspection_id = change.first_id + position
         detection = item.detection
         rows.append(
             {
@@ -63,8 +63,8 @@ def write_inspections(
             {"inspection_id": inspection_id, "name": name, "value": value}
             for name, value in attribute_rows(item.attributes)
         )
-    unit.insert_bulk("inspections", rows)
-    unit.insert_bulk("inspection_attributes", attributes)
+    change.insert_bulk("inspections", rows)
+    change.insert_bulk("inspection_attributes", attributes)
     return run, len(fresh)
 
 
@@ -107,7 +107,7 @@ def _check(item: NewInspection) -> None:
             raise InvalidRecord(f"{where}: the detection is of another image")
 
 
-def _digest_images(unit: Change, facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
+def _digest_images(change: Change, facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
     """Include the images added by this change in its audit entry."""
     added = set(facts.added)
     rows: dict[int, Row] = {}
@@ -118,7 +118,7 @@ def _digest_images(unit: Change, facts: BatchFacts, fresh: Sequence[NewInspectio
             image_id = facts.images[image.sha256]
             rows[image_id] = {"id": image_id, **asdict(image)}
     if rows:
-        unit.digest_bulk("images", [rows[image_id] for image_id in sorted(rows)])
+        change.digest_bulk("images", [rows[image_id] for image_id in sorted(rows)])
 
 
 def _check_reused(facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
@@ -133,7 +133,7 @@ def _check_reused(facts: BatchFacts, fresh: Sequence[NewInspection]) -> None:
 
 
 def _write_detections(
-    unit: Change, run: int, fresh: Sequence[NewInspection], image_ids: Mapping[str, int]
+    change: Change, run: int, fresh: Sequence[NewInspection], image_ids: Mapping[str, int]
 ) -> dict[int, int]:
     """Write the new detections; return their ids by position of the inspection in the batch."""
     ids: dict[int, int] = {}
@@ -144,7 +144,7 @@ def _write_detections(
         detection = item.detection
         if not isinstance(detection, NewDetection):
             continue
-        detection_id = unit.first_id + len(rows)
+        detection_id = change.first_id + len(rows)
         ids[position] = detection_id
         result = detection.response.get("DetectAnomalyResult", detection.response)
         png = detection.mask_png
@@ -176,9 +176,9 @@ def _write_detections(
                     "color": clean_or_none(area.get("Color")),
                 }
             )
-    unit.insert_bulk("detections", rows)
-    unit.insert_masks(masks)
-    unit.insert_bulk("anomalies", anomalies)
+    change.insert_bulk("detections", rows)
+    change.insert_masks(masks)
+    change.insert_bulk("anomalies", anomalies)
     return ids
 
 

@@ -98,17 +98,17 @@ class Inspections(Part):
         has claimed are left out. Raises UnknownRun, InvalidRecord.
         """
 
-        def work(unit: Change) -> None:
-            run = lock_run(unit.conn, run_id)
+        def work(change: Change) -> None:
+            run = lock_run(change.conn, run_id)
             mine, ask = done, pending
             if claims is not None:
-                got = claim_objects(unit, run, claims)
+                got = claim_objects(change, run, claims)
                 mine = [one for one in done if one.line_number in got]
                 ask = [one for one in pending if one.line_number in got]
             if mine:
-                self._record(run_id, mine, unit)
-            _insert_pending(unit, run, ask)
-            unit.conn.execute(
+                self._record(run_id, mine, change)
+            _insert_pending(change, run, ask)
+            change.conn.execute(
                 sa.update(RunProgressTable)
                 .where(
                     RunProgressTable.run_id == run,
@@ -155,12 +155,12 @@ class Inspections(Part):
             self._database, self._actor, "inspections.recorded", run_id, work, begin=False
         )
 
-    def _record(self, run_id: str, inspections: Sequence[NewInspection], unit: Change) -> int:
-        run, recorded = write_inspections(unit, run_id, inspections)
+    def _record(self, run_id: str, inspections: Sequence[NewInspection], change: Change) -> int:
+        run, recorded = write_inspections(change, run_id, inspections)
         lines = [item.line_number for item in inspections]
-        unit.delete("pending_items", "line_number", lines, run_id=run)
+        change.delete("pending_items", "line_number", lines, run_id=run)
         if recorded and time.monotonic() >= self._count_at:
-            update_tallies(unit, run)
+            update_tallies(change, run)
             self._count_at = time.monotonic() + _COUNT_EVERY_SECONDS
         return recorded
 
@@ -184,19 +184,19 @@ class Inspections(Part):
         )
 
 
-def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> None:
+def _insert_pending(change: Change, run: int, items: Sequence[PendingItem]) -> None:
     lines = [item.line_number for item in items]
     known: set[int] = set()
     for table in ("inspections", "pending_items"):
-        found = unit.dialect.select_in(
-            unit.conn, table, ("line_number",), "line_number", lines, run_id=run
+        found = change.dialect.select_in(
+            change.conn, table, ("line_number",), "line_number", lines, run_id=run
         )
         known.update(line for (line,) in found)
     digests = list({item.image.sha256 for item in items})
     seen = {
         digest
-        for (digest,) in unit.dialect.select_in(
-            unit.conn,
+        for (digest,) in change.dialect.select_in(
+            change.conn,
             "pending_items",
             ("image_sha256",),
             "image_sha256",
@@ -227,4 +227,4 @@ def _insert_pending(unit: Change, run: int, items: Sequence[PendingItem]) -> Non
         )
     if rows:
         cells = [tuple(row.values()) for row in rows]
-        unit.dialect.insert(unit.conn, "pending_items", tuple(rows[0]), cells)
+        change.dialect.insert(change.conn, "pending_items", tuple(rows[0]), cells)

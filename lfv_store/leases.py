@@ -60,25 +60,25 @@ class Leases(Part):
         if not math.isfinite(price_per_unit_hour):
             raise InvalidRecord(f"a price must be a number, not {price_per_unit_hour!r}")
 
-        def work(unit: Change) -> Lease:
-            unit.lock_hostings()
-            moment = now or unit.now
-            run = lock_run(unit.conn, run_id)
-            update_tallies(unit, run)  # answers so far count for the previous hosting
-            _revive(unit, run)
-            require_model(unit.conn, model_id)
-            hosting = _open_hosting(unit, model_id)
+        def work(change: Change) -> Lease:
+            change.lock_hostings()
+            moment = now or change.now
+            run = lock_run(change.conn, run_id)
+            update_tallies(change, run)  # answers so far count for the previous hosting
+            _revive(change, run)
+            require_model(change.conn, model_id)
+            hosting = _open_hosting(change, model_id)
             if hosting is not None:
                 if hosting.status == "stop_requested":
                     raise HostingStopping(hosting.hosting_id)
-                expire_leases(unit, moment, hosting.hosting_id)
-                hosting = require_hosting(unit.conn, hosting.hosting_id)
+                expire_leases(change, moment, hosting.hosting_id)
+                hosting = require_hosting(change.conn, hosting.hosting_id)
                 # The run that requested it is gone, so this one starts the model.
                 is_abandoned = hosting.status == "requested" and hosting.live_leases == 0
                 must_start = hosting.owned and is_abandoned
             else:
                 minimum, maximum = units
-                hosting_id = unit.insert(
+                hosting_id = change.insert(
                     "hostings",
                     model_id=model_id,
                     status="hosted" if already_hosted else "requested",
@@ -93,12 +93,12 @@ class Leases(Part):
                     hosted_at=moment if already_hosted else None,
                     stop_attempts=0,
                 )
-                hosting = require_hosting(unit.conn, hosting_id)
+                hosting = require_hosting(change.conn, hosting_id)
                 must_start = not already_hosted
-            lease_id = unit.insert(
+            lease_id = change.insert(
                 "leases", hosting_id=hosting.hosting_id, run_id=run, acquired_at=moment
             )
-            unit.conn.execute(
+            change.conn.execute(
                 sa.insert(LeaseHeartbeatTable).values(
                     lease_id=lease_id,
                     beat_at=moment,
@@ -164,12 +164,12 @@ class Leases(Part):
         model was never seen hosted; of several waiting holders, only for the oldest live lease.
         """
 
-        def work(unit: Change) -> bool:
-            unit.lock_hostings()
-            lease = _require_lease(unit, lease_id)
-            expire_leases(unit, now or unit.now, lease.hosting_id)
-            hosting = require_hosting(unit.conn, lease.hosting_id)
-            oldest = unit.conn.scalar(
+        def work(change: Change) -> bool:
+            change.lock_hostings()
+            lease = _require_lease(change, lease_id)
+            expire_leases(change, now or change.now, lease.hosting_id)
+            hosting = require_hosting(change.conn, lease.hosting_id)
+            oldest = change.conn.scalar(
                 sa.select(sa.func.min(LeaseTable.id))
                 .join(LeaseHeartbeatTable, LeaseHeartbeatTable.lease_id == LeaseTable.id)
                 .where(LeaseTable.hosting_id == hosting.hosting_id)
@@ -185,43 +185,43 @@ class Leases(Part):
         same until the hosting is marked stopped. Raises UnknownLease.
         """
 
-        def work(unit: Change) -> bool:
-            unit.lock_hostings()
-            moment = now or unit.now
-            lease = _require_lease(unit, lease_id)
+        def work(change: Change) -> bool:
+            change.lock_hostings()
+            moment = now or change.now
+            lease = _require_lease(change, lease_id)
             if lease.ended_at is None:
-                update_tallies(unit, lock_run(unit.conn, lease.run_id))
-                unit.conn.execute(
+                update_tallies(change, lock_run(change.conn, lease.run_id))
+                change.conn.execute(
                     sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id == lease_id)
                 )
-                unit.update("leases", lease_id, ended_at=moment, end_reason="released")
-                expire_leases(unit, moment, lease.hosting_id)
-                hosting = require_hosting(unit.conn, lease.hosting_id)
+                change.update("leases", lease_id, ended_at=moment, end_reason="released")
+                expire_leases(change, moment, lease.hosting_id)
+                hosting = require_hosting(change.conn, lease.hosting_id)
                 if hosting.live_leases == 0 and hosting.status in IN_USE:
-                    close_hosting(unit, hosting, moment)
-            hosting = require_hosting(unit.conn, lease.hosting_id)
+                    close_hosting(change, hosting, moment)
+            hosting = require_hosting(change.conn, lease.hosting_id)
             return hosting.owned and hosting.status == "stop_requested"
 
         return commit(self._database, self._actor, "lease.released", str(lease_id), work)
 
 
-def _revive(unit: Change, run: int) -> None:
+def _revive(change: Change, run: int) -> None:
     """Mark a run as running again, because a run recorded as lost acquires a lease."""
-    status = unit.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
+    status = change.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
     if status == "crashed":
-        unit.update("runs", run, status="running", message=None, finished_at=None)
+        change.update("runs", run, status="running", message=None, finished_at=None)
 
 
-def _open_hosting(unit: Change, model_id: int) -> Hosting | None:
+def _open_hosting(change: Change, model_id: int) -> Hosting | None:
     found = select_hostings(
-        unit.conn, HostingTable.model_id == model_id, HostingTable.status.in_(OPEN)
+        change.conn, HostingTable.model_id == model_id, HostingTable.status.in_(OPEN)
     )
     return found[0] if found else None
 
 
-def _require_lease(unit: Change, lease_id: int) -> Row[int, str, datetime | None]:
+def _require_lease(change: Change, lease_id: int) -> Row[int, str, datetime | None]:
     """Return the hosting, run_id and end of a lease. Raises UnknownLease."""
-    row = unit.conn.execute(
+    row = change.conn.execute(
         sa.select(LeaseTable.hosting_id, RunTable.run_id, LeaseTable.ended_at)
         .join(RunTable, RunTable.id == LeaseTable.run_id)
         .where(LeaseTable.id == lease_id)

@@ -29,16 +29,16 @@ class Models(Part):
         if known is not None:
             return known
 
-        def work(unit: Change) -> int:
-            unit.lock_chain()
-            known = _find(unit.conn, key)
+        def work(change: Change) -> int:
+            change.lock_chain()
+            known = _find(change.conn, key)
             if known is not None:
                 return known
-            return unit.insert(
+            return change.insert(
                 "models",
                 **asdict(key),
                 facts={},
-                registered_at=unit.now,
+                registered_at=change.now,
             )
 
         return commit(self._database, self._actor, "model.registered", key.model_arn, work)

@@ -73,8 +73,8 @@ class Prunings(Part):
         facts: dict[str, object] = {"older_than_days": older_than_days, "number": number}
         facts |= {"size_bytes": size_bytes, "runs": list(runs) or None}
 
-        def work(unit: Change) -> None:
-            unit.state(**{name: value for name, value in facts.items() if value is not None})
+        def work(change: Change) -> None:
+            change.state(**{name: value for name, value in facts.items() if value is not None})
 
         commit(self._database, clean(by), PRUNED, what, work)
 
@@ -120,14 +120,14 @@ class Prunings(Part):
         if not signed.by.strip() or not signed.reason.strip():
             raise InvalidRecord("deleting masks needs a name and a reason")
 
-        def work(unit: Change) -> tuple[int, int]:
-            found = _find(unit.conn, before)
+        def work(change: Change) -> tuple[int, int]:
+            found = _find(change.conn, before)
             ids = [mask for mask, _ in found]
             size = sum(size for _, size in found)
             if ids:
-                with unit.dialect.disable_guard(unit.conn, MaskTable.__tablename__):
-                    unit.conn.execute(sa.delete(MaskTable).where(MaskTable.detection_id.in_(ids)))
-                unit.state(
+                with change.dialect.disable_guard(change.conn, MaskTable.__tablename__):
+                    change.conn.execute(sa.delete(MaskTable).where(MaskTable.detection_id.in_(ids)))
+                change.state(
                     older_than_days=older_than_days,
                     number=len(ids),
                     size_bytes=size,

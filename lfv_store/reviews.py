@@ -84,22 +84,22 @@ class Reviews(Part):
         name = _check(new)
         new = replace(new, reviewer=name)
 
-        def work(unit: Change) -> int:
-            run = _lock(unit, new.inspection_id)
-            known = _by_token(unit.conn, new)
+        def work(change: Change) -> int:
+            run = _lock(change, new.inspection_id)
+            known = _by_token(change.conn, new)
             if known is not None:
                 return known
-            last = _last(unit.conn, new.inspection_id)
-            _refuse_taken(unit, new, 0 if last is None else int(last["id"]))
-            update_tallies(unit, run)
-            take_out(unit, run, new.inspection_id)
-            review_id = _insert(unit, new, at or unit.now)
+            last = _last(change.conn, new.inspection_id)
+            _refuse_taken(change, new, 0 if last is None else int(last["id"]))
+            update_tallies(change, run)
+            take_out(change, run, new.inspection_id)
+            review_id = _insert(change, new, at or change.now)
             if new.kind == "second":
-                _settle_second(unit, new, last, at or unit.now)
+                _settle_second(change, new, last, at or change.now)
             elif new.verdict != "review" and _is_sampled(new.second_share):
-                _queue_second(unit.conn, new)
-            put_back(unit, run, new.inspection_id)
-            _delete_lease(unit.conn, new.inspection_id)
+                _queue_second(change.conn, new)
+            put_back(change, run, new.inspection_id)
+            _delete_lease(change.conn, new.inspection_id)
             return review_id
 
         return self._get(commit(self._database, name, "review.added", str(new.inspection_id), work))
@@ -123,32 +123,32 @@ class Reviews(Part):
         """
         name = clean(reviewer).strip()
 
-        def work(unit: Change) -> int:
-            run = _lock(unit, inspection_id)
+        def work(change: Change) -> int:
+            run = _lock(change, inspection_id)
             new = NewReview(inspection_id, "review", name, token=token, signature=signature)
-            known = _by_token(unit.conn, new)
+            known = _by_token(change.conn, new)
             if known is not None:
                 return known
-            history = _history(unit.conn, inspection_id)
+            history = _history(change.conn, inspection_id)
             while history and history[-1].kind == "conflict":
                 history.pop()
             if not history or history[-1].reviewer != name:
                 raise ReviewTaken("there is no review of yours to take back: it is not the last")
-            verdict: Any = unit.conn.scalar(
+            verdict: Any = change.conn.scalar(
                 sa.select(INSPECTION_RESULTS.c.verdict).where(
                     INSPECTION_RESULTS.c.inspection_id == inspection_id
                 )
             )
             if len(history) > 1:
                 verdict = history[-2].verdict
-            update_tallies(unit, run)
-            take_out(unit, run, inspection_id)
-            review_id = _insert(unit, replace(new, verdict=verdict), unit.now, kind="undo")
+            update_tallies(change, run)
+            take_out(change, run, inspection_id)
+            review_id = _insert(change, replace(new, verdict=verdict), change.now, kind="undo")
             if history[-1].kind == "second":
-                _queue_second(unit.conn, replace(new, reviewer=history[-2].reviewer))
+                _queue_second(change.conn, replace(new, reviewer=history[-2].reviewer))
             else:
-                _drop_second(unit.conn, inspection_id)
-            put_back(unit, run, inspection_id)
+                _drop_second(change.conn, inspection_id)
+            put_back(change, run, inspection_id)
             return review_id
 
         return self._get(commit(self._database, name, "review.undone", str(inspection_id), work))
@@ -288,16 +288,16 @@ def _check(new: NewReview) -> str:
     return name
 
 
-def _lock(unit: Change, inspection_id: int) -> int:
+def _lock(change: Change, inspection_id: int) -> int:
     """Lock the inspection's run and return its internal id. Raises UnknownInspection."""
-    run_id = unit.conn.scalar(
+    run_id = change.conn.scalar(
         sa.select(RunTable.run_id)
         .join(InspectionTable, InspectionTable.run_id == RunTable.id)
         .where(InspectionTable.id == inspection_id)
     )
     if run_id is None:
         raise UnknownInspection(f"no inspection has id {inspection_id}")
-    return lock_run(unit.conn, run_id)
+    return lock_run(change.conn, run_id)
 
 
 def _by_token(conn: Connection, new: NewReview) -> int | None:
@@ -347,10 +347,10 @@ def _last(conn: Connection, inspection_id: int) -> RowMapping | None:
     return conn.execute(newest).mappings().one_or_none()
 
 
-def _refuse_taken(unit: Change, new: NewReview, last: int) -> None:
+def _refuse_taken(change: Change, new: NewReview, last: int) -> None:
     if new.seen is not None and new.seen != last:
         raise ReviewTaken("somebody else has decided on this part meanwhile; look at it again")
-    holder = unit.conn.execute(
+    holder = change.conn.execute(
         sa.select(ReviewLeaseTable.holder, ReviewLeaseTable.expires_at).where(
             ReviewLeaseTable.inspection_id == new.inspection_id
         )
@@ -359,13 +359,13 @@ def _refuse_taken(unit: Change, new: NewReview, last: int) -> None:
         new.holder is not None
         and holder is not None
         and holder.holder != new.holder
-        and holder.expires_at > unit.now
+        and holder.expires_at > change.now
     ):
         raise ReviewTaken("somebody else is looking at this part now; review the next one")
 
 
-def _insert(unit: Change, new: NewReview, at: datetime, kind: str | None = None) -> int:
-    return unit.insert(
+def _insert(change: Change, new: NewReview, at: datetime, kind: str | None = None) -> int:
+    return change.insert(
         "reviews",
         inspection_id=new.inspection_id,
         verdict=new.verdict,
@@ -380,14 +380,14 @@ def _insert(unit: Change, new: NewReview, at: datetime, kind: str | None = None)
     )
 
 
-def _settle_second(unit: Change, new: NewReview, first: RowMapping | None, at: datetime) -> None:
+def _settle_second(change: Change, new: NewReview, first: RowMapping | None, at: datetime) -> None:
     """Settle a part after its second review: decided if both agree, else a third is needed."""
-    _drop_second(unit.conn, new.inspection_id)
+    _drop_second(change.conn, new.inspection_id)
     if first is not None and first["verdict"] != new.verdict:
         undecided = replace(
             new, verdict="review", comment=_DISAGREE, reason="", shown=None, token=None
         )
-        _insert(unit, replace(undecided, signature=None), at, kind="conflict")
+        _insert(change, replace(undecided, signature=None), at, kind="conflict")
 
 
 def _is_sampled(share: float) -> bool:

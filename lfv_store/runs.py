@@ -35,10 +35,10 @@ class Runs(Part):
         if known:
             return known[0]
 
-        def work(unit: Change) -> None:
-            unit.lock_chain()
-            if run_key(unit.conn, new.run_id) is None:
-                _insert(unit, new)
+        def work(change: Change) -> None:
+            change.lock_chain()
+            if run_key(change.conn, new.run_id) is None:
+                _insert(change, new)
 
         commit(self._database, self._actor, "run.started", new.run_id, work)
         return self.get(new.run_id)
@@ -165,19 +165,19 @@ class Runs(Part):
 
     def _update(self, run_id: str, action: str, **values: Any) -> None:
 
-        def work(unit: Change) -> None:
-            key = lock_run(unit.conn, run_id)
+        def work(change: Change) -> None:
+            key = lock_run(change.conn, run_id)
             if "status" in values:
-                update_tallies(unit, key)
+                update_tallies(change, key)
             if "model_id" in values:
-                require_model(unit.conn, values["model_id"])
-            row = unit.conn.execute(
+                require_model(change.conn, values["model_id"])
+            row = change.conn.execute(
                 sa.select(*(RunTable.__table__.c[name] for name in values)).where(
                     RunTable.id == key
                 )
             ).one()
             if tuple(row) != tuple(values.values()):
-                unit.update("runs", key, **values)
+                change.update("runs", key, **values)
 
         commit(self._database, self._actor, action, run_id, work)
 
@@ -228,22 +228,22 @@ def policy_digest(policy: JsonObject) -> str:
     return hashlib.sha256(canonical_json(policy).encode()).hexdigest()
 
 
-def store_policy(unit: Change, policy: JsonObject) -> int:
+def store_policy(change: Change, policy: JsonObject) -> int:
     """Return the id of a policy, storing it if new. Takes the chain's lock."""
-    unit.lock_chain()
+    change.lock_chain()
     policy = json_value(policy)
     digest = policy_digest(policy)
-    known = unit.conn.scalar(sa.select(PolicyTable.id).where(PolicyTable.sha256 == digest))
+    known = change.conn.scalar(sa.select(PolicyTable.id).where(PolicyTable.sha256 == digest))
     if known is not None:
         return known
-    return unit.insert("policies", sha256=digest, content=policy, stored_at=unit.now)
+    return change.insert("policies", sha256=digest, content=policy, stored_at=change.now)
 
 
-def _insert(unit: Change, new: NewRun) -> None:
+def _insert(change: Change, new: NewRun) -> None:
     if new.model_id is not None:
-        require_model(unit.conn, new.model_id)
-    policy_id = store_policy(unit, new.policy)
-    key = unit.insert(
+        require_model(change.conn, new.model_id)
+    policy_id = store_policy(change, new.policy)
+    key = change.insert(
         "runs",
         run_id=new.run_id,
         model_id=new.model_id,
@@ -260,7 +260,7 @@ def _insert(unit: Change, new: NewRun) -> None:
         status="running",
         started_at=new.started_at,
     )
-    unit.insert(
+    change.insert(
         "decisions",
         run_id=key,
         number=1,
@@ -269,6 +269,6 @@ def _insert(unit: Change, new: NewRun) -> None:
         decided_at=new.started_at,
         reason="",
     )
-    unit.conn.execute(
+    change.conn.execute(
         sa.insert(RunProgressTable).values(run_id=key, planned_through=0, counted_through=0)
     )

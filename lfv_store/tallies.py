@@ -79,38 +79,40 @@ class InspectionCounts:
     last_answer_at: datetime | None = None
 
 
-def update_tallies(unit: Change, run: int) -> None:
+def update_tallies(change: Change, run: int) -> None:
     """Bring the tallies and hosting usage of a run, whose row is locked, up to date."""
-    beyond = _beyond_mark(run, _mark(unit.conn, run))
-    counted = _count_inspections(unit.conn, **beyond)
+    beyond = _beyond_mark(run, _mark(change.conn, run))
+    counted = _count_inspections(change.conn, **beyond)
     if not counted.days:
         return
-    _add(unit.conn, run, counted, sign=1)
-    add_anomalies(unit.conn, run, count_anomalies(unit.conn, _condition(frozenset(beyond)), beyond))
-    unit.conn.execute(
+    _add(change.conn, run, counted, sign=1)
+    add_anomalies(
+        change.conn, run, count_anomalies(change.conn, _condition(frozenset(beyond)), beyond)
+    )
+    change.conn.execute(
         sa.update(RunProgressTable)
         .where(RunProgressTable.run_id == run)
         .values(counted_through=counted.newest)
     )
-    _add_usage(unit, run, counted)
+    _add_usage(change, run, counted)
 
 
-def recount_tallies(unit: Change, run: int) -> None:
+def recount_tallies(change: Change, run: int) -> None:
     """Recount all inspections of a run, whose row is locked, by its current decision."""
-    update_tallies(unit, run)  # sets the mark; the tallies are replaced below
+    update_tallies(change, run)  # sets the mark; the tallies are replaced below
     for table in (TallyTable, AnswerTallyTable):
-        unit.conn.execute(sa.delete(table).where(table.run_id == run))
-    _add(unit.conn, run, _count_inspections(unit.conn, run=run), sign=1)
+        change.conn.execute(sa.delete(table).where(table.run_id == run))
+    _add(change.conn, run, _count_inspections(change.conn, run=run), sign=1)
 
 
-def take_out(unit: Change, run: int, inspection_id: int) -> None:
+def take_out(change: Change, run: int, inspection_id: int) -> None:
     """Take a counted inspection out of the tallies, before its outcome changes."""
-    _add(unit.conn, run, _count_inspections(unit.conn, inspection=inspection_id), sign=-1)
+    _add(change.conn, run, _count_inspections(change.conn, inspection=inspection_id), sign=-1)
 
 
-def put_back(unit: Change, run: int, inspection_id: int) -> None:
+def put_back(change: Change, run: int, inspection_id: int) -> None:
     """Count an inspection again, after its outcome has changed."""
-    _add(unit.conn, run, _count_inspections(unit.conn, inspection=inspection_id), sign=1)
+    _add(change.conn, run, _count_inspections(change.conn, inspection=inspection_id), sign=1)
 
 
 def current_counts(conn: Connection, run: int) -> dict[str, int]:
@@ -300,13 +302,13 @@ def _add(conn: Connection, run: int, counted: InspectionCounts, *, sign: int) ->
     add_answers(conn, run, counted.answers, sign=sign)
 
 
-def _add_usage(unit: Change, run: int, counted: InspectionCounts) -> None:
+def _add_usage(change: Change, run: int, counted: InspectionCounts) -> None:
     """Add new answers to the run's usage of the hosting of its newest lease, if any."""
     answers = sum(day["asked"] for day in counted.days.values())
     first, last = counted.first_answer_at, counted.last_answer_at
     if not answers or first is None or last is None:
         return
-    hosting = unit.conn.scalar(
+    hosting = change.conn.scalar(
         sa.select(LeaseTable.hosting_id)
         .where(LeaseTable.run_id == run)
         .order_by(LeaseTable.id.desc())
@@ -314,7 +316,7 @@ def _add_usage(unit: Change, run: int, counted: InspectionCounts) -> None:
     )
     if hosting is None:
         return
-    usage = unit.conn.execute(
+    usage = change.conn.execute(
         sa.select(
             HostingUsageTable.id,
             HostingUsageTable.images,
@@ -323,7 +325,7 @@ def _add_usage(unit: Change, run: int, counted: InspectionCounts) -> None:
         ).where(HostingUsageTable.run_id == run, HostingUsageTable.hosting_id == hosting)
     ).one_or_none()
     if usage is None:
-        unit.insert(
+        change.insert(
             "hosting_usage",
             hosting_id=hosting,
             run_id=run,
@@ -332,7 +334,7 @@ def _add_usage(unit: Change, run: int, counted: InspectionCounts) -> None:
             last_answer_at=last,
         )
         return
-    unit.update(
+    change.update(
         "hosting_usage",
         usage.id,
         images=usage.images + answers,

@@ -21,9 +21,9 @@ class Trainings(Part):
     def record(self, new: NewTraining) -> int:
         """Record a training and return its id. Raises UnknownModel."""
 
-        def work(unit: Change) -> int:
-            require_model(unit.conn, new.model_id)
-            return unit.insert(
+        def work(change: Change) -> int:
+            require_model(change.conn, new.model_id)
+            return change.insert(
                 "trainings",
                 model_id=new.model_id,
                 source=clean(new.source),

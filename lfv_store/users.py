@@ -39,18 +39,18 @@ class Users(Part):
         """Add a user. Raises InvalidRecord, or RecordConflict if the name exists."""
         name = _check(name, role)
 
-        def work(unit: Change) -> None:
-            unit.lock_chain()
-            if _find(unit, name) is not None:
+        def work(change: Change) -> None:
+            change.lock_chain()
+            if _find(change, name) is not None:
                 raise RecordConflict(f"there is a user {name!r} already")
-            unit.insert(
+            change.insert(
                 "users",
                 name=name,
                 role=role,
                 password_hash=password_hash,
                 active=True,
-                created_at=unit.now,
-                changed_at=unit.now,
+                created_at=change.now,
+                changed_at=change.now,
                 subject=subject,
             )
 
@@ -82,15 +82,15 @@ class Users(Part):
         }
         values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
 
-        def work(unit: Change) -> None:
-            unit.lock_chain()
-            row = _find(unit, name)
+        def work(change: Change) -> None:
+            change.lock_chain()
+            row = _find(change, name)
             if row is None:
                 raise UnknownUser(f"there is no user {name!r}")
             if subject is not None and row["subject"] not in (None, subject):
                 raise RecordConflict(f"{name!r} belongs to another account at the provider")
-            unit.update("users", row["id"], changed_at=unit.now, **values)
-            unit.conn.execute(sa.delete(SessionTable).where(SessionTable.user_id == row["id"]))
+            change.update("users", row["id"], changed_at=change.now, **values)
+            change.conn.execute(sa.delete(SessionTable).where(SessionTable.user_id == row["id"]))
 
         commit(self._database, self._actor, "user.changed", name, work)
         return self.get(name)
@@ -148,26 +148,26 @@ class Users(Part):
     ) -> None:
         """Start a session and record the login. Deletes expired sessions."""
 
-        def work(unit: Change) -> None:
-            conn = unit.conn
-            conn.execute(sa.delete(SessionTable).where(SessionTable.expires_at <= unit.now))
+        def work(change: Change) -> None:
+            conn = change.conn
+            conn.execute(sa.delete(SessionTable).where(SessionTable.expires_at <= change.now))
             conn.execute(
                 sa.insert(SessionTable).values(
                     token_sha256=_digest(token),
                     user_id=user.user_id,
-                    created_at=unit.now,
-                    expires_at=unit.now + ttl,
+                    created_at=change.now,
+                    expires_at=change.now + ttl,
                 )
             )
-            unit.state(**(facts or {}), session=_digest(token)[:_SHOWN])
+            change.state(**(facts or {}), session=_digest(token)[:_SHOWN])
 
         commit(self._database, user.name, "session.opened", user.name, work)
 
     def record_failed_login(self, name: str | None, **facts: object) -> None:
         """Record a refused login. `name` is None unless such a user exists."""
 
-        def work(unit: Change) -> None:
-            unit.state(**facts)
+        def work(change: Change) -> None:
+            change.state(**facts)
 
         commit(self._database, self._actor, "login.failed", name or "unknown", work)
 
@@ -189,12 +189,12 @@ class Users(Part):
         if user is None:
             return
 
-        def work(unit: Change) -> None:
-            ended = unit.conn.execute(
+        def work(change: Change) -> None:
+            ended = change.conn.execute(
                 sa.delete(SessionTable).where(SessionTable.token_sha256 == _digest(token))
             )
             if ended.rowcount:
-                unit.state(session=_digest(token)[:_SHOWN])
+                change.state(session=_digest(token)[:_SHOWN])
 
         commit(self._database, user.name, "session.closed", user.name, work)
 
@@ -209,8 +209,8 @@ def _check(name: str, role: str) -> str:
     return name
 
 
-def _find(unit: Change, name: str) -> RowMapping | None:
-    return unit.conn.execute(_USERS.where(UserTable.name == name)).mappings().one_or_none()
+def _find(change: Change, name: str) -> RowMapping | None:
+    return change.conn.execute(_USERS.where(UserTable.name == name)).mappings().one_or_none()
 
 
 def _digest(token: str) -> str:

@@ -152,20 +152,20 @@ class Verdicts(Part):
         reason: str,
         signature: JsonObject | None,
     ) -> _OpenDecision:
-        def work(unit: Change) -> _OpenDecision:
-            run = lock_run(unit.conn, run_id)
-            policy_id = store_policy(unit, policy)
-            newest = unit.conn.scalar(
+        def work(change: Change) -> _OpenDecision:
+            run = lock_run(change.conn, run_id)
+            policy_id = store_policy(change, policy)
+            newest = change.conn.scalar(
                 sa.select(sa.func.max(DecisionTable.number)).where(DecisionTable.run_id == run)
             )
             number = (newest or 0) + 1
-            decision_id = unit.insert(
+            decision_id = change.insert(
                 "decisions",
                 run_id=run,
                 number=number,
                 policy_id=policy_id,
                 decided_by=decided_by,
-                decided_at=unit.now,
+                decided_at=change.now,
                 reason=reason,
                 signature=signature,
             )
@@ -174,22 +174,22 @@ class Verdicts(Part):
         return commit(self._database, self._actor, "decision.begun", run_id, work)
 
     def _record(self, run_id: str, decision: _OpenDecision, batch: Sequence[NewVerdict]) -> None:
-        def work(unit: Change) -> None:
-            lock_run(unit.conn, run_id)
-            _write(unit, decision.run, decision.decision_id, batch)
+        def work(change: Change) -> None:
+            lock_run(change.conn, run_id)
+            _write(change, decision.run, decision.decision_id, batch)
 
         commit(self._database, self._actor, "verdicts.recorded", run_id, work)
 
     def _take_effect(self, run_id: str, decision: _OpenDecision) -> None:
-        def work(unit: Change) -> None:
-            lock_run(unit.conn, run_id)
-            unit.update(
+        def work(change: Change) -> None:
+            lock_run(change.conn, run_id)
+            change.update(
                 "runs",
                 decision.run,
                 current_decision=decision.number,
                 later_decision_id=decision.decision_id,
             )
-            recount_tallies(unit, decision.run)
+            recount_tallies(change, decision.run)
 
         commit(self._database, self._actor, "decision.effective", run_id, work)
 
@@ -239,11 +239,11 @@ class Verdicts(Part):
         return history
 
 
-def _write(unit: Change, run: int, decision_id: int, batch: Sequence[NewVerdict]) -> None:
+def _write(change: Change, run: int, decision_id: int, batch: Sequence[NewVerdict]) -> None:
     wanted = [item.inspection_id for item in batch]
     known = dict(
-        unit.dialect.select_in(
-            unit.conn, "inspections", ("id", "verdict"), "id", wanted, run_id=run
+        change.dialect.select_in(
+            change.conn, "inspections", ("id", "verdict"), "id", wanted, run_id=run
         )
     )
     rows: list[dict[str, Cell]] = []
@@ -257,11 +257,11 @@ def _write(unit: Change, run: int, decision_id: int, batch: Sequence[NewVerdict]
             )
         rows.append(
             {
-                "id": unit.first_id + position,
+                "id": change.first_id + position,
                 "decision_id": decision_id,
                 "inspection_id": item.inspection_id,
                 "verdict": item.verdict,
                 "reasons": json_text(list(item.reasons)),
             }
         )
-    unit.insert_bulk("verdicts", rows)
+    change.insert_bulk("verdicts", rows)

@@ -49,10 +49,10 @@ class Watermarks(Part):
         The run keeps its objects until `ttl` is over, or for as long as `renew` is called.
         """
 
-        def work(unit: Change) -> int:
-            run = lock_run(unit.conn, run_id)
-            source = _source(unit, run)
-            _expire(unit.conn, run, source, unit.now + ttl)
+        def work(change: Change) -> int:
+            run = lock_run(change.conn, run_id)
+            source = _source(change, run)
+            _expire(change.conn, run, source, change.now + ttl)
             return source
 
         return commit(self._database, self._actor, "watermarks.begun", run_id, work)
@@ -81,16 +81,16 @@ class Watermarks(Part):
     def release(self, run_id: str) -> None:
         """Release a run's objects, so that later runs take those without a record."""
 
-        def work(unit: Change) -> None:
-            run = lock_run(unit.conn, run_id)
-            if _has_pending(unit.conn, run):
-                unit.conn.execute(
+        def work(change: Change) -> None:
+            run = lock_run(change.conn, run_id)
+            if _has_pending(change.conn, run):
+                change.conn.execute(
                     sa.update(WatermarkRunTable)
                     .where(_runs.c.run_id == run)
-                    .values(expires_at=unit.now)
+                    .values(expires_at=change.now)
                 )
             else:
-                unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
+                change.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
 
         commit(self._database, self._actor, "watermarks.released", run_id, work)
 
@@ -186,13 +186,13 @@ class Watermarks(Part):
     def _close(self, run_id: str, code: str, message: str) -> int:
         """Record some of a run's pending lines as errors, unless the run is alive again."""
 
-        def work(unit: Change) -> int:
-            run = lock_run(unit.conn, run_id)
-            expires = unit.conn.scalar(sa.select(_runs.c.expires_at).where(_runs.c.run_id == run))
-            if expires is None or expires > unit.now:
+        def work(change: Change) -> int:
+            run = lock_run(change.conn, run_id)
+            expires = change.conn.scalar(sa.select(_runs.c.expires_at).where(_runs.c.run_id == run))
+            if expires is None or expires > change.now:
                 return 0
             pending = PendingItemTable.__table__
-            rows = unit.conn.execute(
+            rows = change.conn.execute(
                 sa.select(pending)
                 .where(pending.c.run_id == run)
                 .order_by(pending.c.line_number)
@@ -200,34 +200,34 @@ class Watermarks(Part):
             ).mappings()
             items = [pending_item(row) for row in rows]
             if not items:
-                unit.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
+                change.conn.execute(sa.delete(WatermarkRunTable).where(_runs.c.run_id == run))
                 return 0
             failure = {"error_code": code, "error_message": message, "attempts": 0}
-            ended = [item.inspected(unit.now, **failure) for item in items]
-            write_inspections(unit, run_id, ended)
+            ended = [item.inspected(change.now, **failure) for item in items]
+            write_inspections(change, run_id, ended)
             lines = [item.line_number for item in items]
-            unit.delete("pending_items", "line_number", lines, run_id=run)
-            update_tallies(unit, run)
+            change.delete("pending_items", "line_number", lines, run_id=run)
+            update_tallies(change, run)
             return len(items)
 
         return commit(self._database, self._actor, "inspections.recorded", run_id, work)
 
 
-def claim_objects(unit: Change, run: int, claims: Claims) -> set[int]:
+def claim_objects(change: Change, run: int, claims: Claims) -> set[int]:
     """Claim objects for lines of a locked run, and return the lines whose claim succeeded.
 
     One run at a time claims objects of a source. Raises InvalidRecord without `begin`.
     """
-    source = unit.conn.scalar(sa.select(_runs.c.source_id).where(_runs.c.run_id == run))
+    source = change.conn.scalar(sa.select(_runs.c.source_id).where(_runs.c.run_id == run))
     if source is None:
         raise InvalidRecord("objects are claimed by runs that begin() was called for")
-    unit.conn.execute(
+    change.conn.execute(
         sa.select(WatermarkSourceTable.id)
         .where(WatermarkSourceTable.id == source)
         .with_for_update(key_share=True)
     ).one()
     keys = [clean(claim.object_key) for claim in claims.objects]
-    known = {(row.object_key, row.sha256): row for row in _known(unit.conn, source, keys)}
+    known = {(row.object_key, row.sha256): row for row in _known(change.conn, source, keys)}
     got: set[int] = set()
     fresh: dict[tuple[str, str], ObjectClaim] = {}
     for key, claim in zip(keys, claims.objects, strict=True):
@@ -248,9 +248,9 @@ def claim_objects(unit: Change, run: int, claims: Claims) -> set[int]:
                 "run_id": run,
                 "line_number": claim.line_number,
                 "attempts": row.attempts + 1 if failed else row.attempts,
-                "claimed_at": unit.now,
+                "claimed_at": change.now,
             }
-        unit.conn.execute(
+        change.conn.execute(
             sa.update(WatermarkObjectTable)
             .where(
                 _objects.c.source_id == source,
@@ -260,7 +260,7 @@ def claim_objects(unit: Change, run: int, claims: Claims) -> set[int]:
             .values(**values)
         )
     if fresh:
-        unit.conn.execute(
+        change.conn.execute(
             sa.insert(WatermarkObjectTable),
             [
                 {
@@ -272,7 +272,7 @@ def claim_objects(unit: Change, run: int, claims: Claims) -> set[int]:
                     "run_id": run,
                     "line_number": claim.line_number,
                     "attempts": 0,
-                    "claimed_at": unit.now,
+                    "claimed_at": change.now,
                 }
                 for (key, sha256), claim in fresh.items()
             ],
@@ -324,18 +324,18 @@ def _source_like(run: int) -> sa.Select[int]:
     )
 
 
-def _source(unit: Change, run: int) -> int:
+def _source(change: Change, run: int) -> int:
     """Return the id of a run's source, storing it if new."""
-    found = unit.conn.execute(
+    found = change.conn.execute(
         sa.select(RunTable.source, RunTable.host, RunTable.project_name).where(RunTable.id == run)
     ).one()
     table = WatermarkSourceTable
-    unit.lock_chain()
-    known = unit.conn.scalar(_source_like(run))
+    change.lock_chain()
+    known = change.conn.scalar(_source_like(run))
     if known is not None:
         return int(known)
-    new = int(unit.conn.scalar(sa.select(sa.func.max(table.id))) or 0) + 1
-    unit.conn.execute(
+    new = int(change.conn.scalar(sa.select(sa.func.max(table.id))) or 0) + 1
+    change.conn.execute(
         sa.insert(table).values(
             id=new, source=found.source, host=found.host, project_name=found.project_name
         )

@@ -267,13 +267,13 @@ def commit(
                 return result
             doubtful = None
         with database.write(begin=begin) as conn:
-            unit = Change(database, conn, begun=begin)
-            result = work(unit)
-            if unit.is_audited:
-                doubtful = (unit.number, unit.now, result)
-                unit.append(actor, action, subject)
+            change = Change(database, conn, begun=begin)
+            result = work(change)
+            if change.is_audited:
+                doubtful = (change.number, change.now, result)
+                change.append(actor, action, subject)
             else:
-                unit.flush()
+                change.flush()
         return result
 
     return database.retry(attempt)

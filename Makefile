@@ -26,7 +26,7 @@ $(VENV)/.installed: requirements/runtime.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-compile --no-deps --require-hashes -r requirements/runtime.txt
 	$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'import flows.inspect_images, lfv.cli.main, lfv.server.service, prefect.server.api.server'
+	@$(BIN)/python -c 'import flows.inspect_images, lfv.cli.app, lfv.server.service, prefect.server.api.server'
 	@touch $@
 	@echo "Installed. Next: export PATH=$(abspath $(VENV))/bin:\$$PATH"
 

@@ -73,7 +73,7 @@ def _default(value: object) -> str:
 
 def cli_page() -> str:
     """Every command with its arguments and options."""
-    from lfv.cli.main import app
+    from lfv.cli.app import app
 
     root = typer.main.get_command(app)
     lines = [NOTE, "# The `lfv` command", "", _prose(root.help or ""), ""]

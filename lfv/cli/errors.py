@@ -41,3 +41,12 @@ class Interrupted(CommandError):
 
 class OutputClosed(CommandError):
     """Standard output was closed by its reader, as by ``lfv runs | head``."""
+
+
+#: Exceptions of these packages are written for users: their text is the whole message.
+_OWN_PACKAGES = frozenset({"deployments", "flows", "lfv", "lfv_store", "tasks"})
+
+
+def is_own(error: BaseException) -> bool:
+    """Whether an error is one of this project's."""
+    return type(error).__module__.partition(".")[0] in _OWN_PACKAGES

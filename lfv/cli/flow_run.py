@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lfv.cli.errors import Interrupted
 from lfv.cli.progress import Activity
+from lfv.cli.signals import restored
 from lfv.launch import loading
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run_flow(
     watcher = _Watcher()
     try:
         with (
+            restored(),
             exit_cleanly_on_sigterm(),
             Activity("inspect", quiet=not show_progress) as activity,
             ExitStack() as stack,

@@ -21,18 +21,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from lfv.cli.errors import CommandError
 from lfv.cli.output import note
+from lfv.cli.signals import terminate
 from lfv.launch import loading
 from lfv.settings import prefect_may_be_configured, temporary_prefect_environment, use_prefect_api
 
 if TYPE_CHECKING:
     import uvicorn
 
-_TERMINATED = 143
 #: A first start creates a database, which takes much longer than usual on a busy machine.
 _START_SECONDS = 180.0
 _ENDING_SECONDS = 5.0
@@ -50,15 +49,11 @@ class PrefectUnreachable(CommandError):
 @contextmanager
 def exit_cleanly_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into an exit with status 143, so that cleanup runs."""
-    before = signal.signal(signal.SIGTERM, _exit)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(_TERMINATED)
 
 
 class TemporaryServer:

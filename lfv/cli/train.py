@@ -34,6 +34,7 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
+from lfv.cli.signals import restored
 from lfv.formats.fit_mode import FitMode
 from lfv.formats.layout import describe_skipped
 from lfv.formats.status import ModelStatus
@@ -148,7 +149,7 @@ def train(
         activity.show(text)
 
     try:
-        with Activity(f"train {project}", quiet=as_json) as activity:
+        with restored(), Activity(f"train {project}", quiet=as_json) as activity:
             model = train_project(
                 settings,
                 source,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lfv.cli.main import run as run_lfv
+from lfv.cli.app import run as run_lfv
 from lfv.settings import Settings, get_settings
 from lfv_store import (
     ImageFacts,

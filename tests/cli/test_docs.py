@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 
-from lfv.cli.main import app
+from lfv.cli.app import app
 from lfv.run.defaults import DEFAULT_CONFIDENCE
 from lfv.settings import Settings
 

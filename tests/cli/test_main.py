@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lfv.cli.app import app, sentence
 from lfv.cli.errors import CommandError, OutputClosed, WrongUsage
-from lfv.cli.main import app, sentence
 from lfv.cli.output import printable
 from lfv.cli.version import own_version
 from lfv.client.errors import HostRejected, HostUnreachable
@@ -31,7 +31,7 @@ LFV = Path(sys.executable).with_name("lfv")
 
 def test_help_names_every_command_and_loads_nothing_heavy(home: Path) -> None:
     program = (
-        "import sys; from lfv.cli.main import run; run(['--help']); "
+        "import sys; from lfv.cli.app import run; run(['--help']); "
         "heavy = {'prefect', 'sqlalchemy', 'boto3', 'botocore', 'numpy', 'PIL', 'rich.progress'}; "
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
@@ -137,7 +137,7 @@ def test_a_closed_pipe_is_not_an_error(home: Path, run: str) -> None:
 
 
 def test_an_ascii_terminal_gets_escapes(home: Path) -> None:
-    program = "from lfv.cli.output import show; from lfv.cli.main import run; run([]); show('µm')"
+    program = "from lfv.cli.output import show; from lfv.cli.app import run; run([]); show('µm')"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

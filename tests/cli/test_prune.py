@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lfv.cli.main import run
+from lfv.cli.app import run
 from lfv.ui.accounts import hash_password
 from lfv_store import open_store
 from tests.support.store_samples import T0, a_model, a_run, segmented

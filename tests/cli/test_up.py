@@ -20,10 +20,10 @@ import pytest
 import yaml
 
 from flows.run_slots import RUNS_PER_MODEL
+from lfv.cli.app import run as run_lfv
 from lfv.cli.common import check_local_project
 from lfv.cli.deploy import installed_file
 from lfv.cli.errors import CommandError
-from lfv.cli.main import run as run_lfv
 from lfv.cli.plant.schedule import EndedRun
 from lfv.cli.plant.services import Plant, Schedule, own_deployments, systemd_unit
 from lfv.cli.plant.status import PlantStatus

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lfv.cli.main import run as run_lfv
+from lfv.cli.app import run as run_lfv
 from lfv.client.api import lookoutvision_client
 from tests.support.processes import free_port
 from tests.support.service import ROOT, Service

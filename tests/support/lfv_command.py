@@ -43,7 +43,8 @@ for _module in (
 
 from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 
-from lfv.cli.main import run  # noqa: E402
+from lfv.cli.app import run  # noqa: E402
+from lfv.cli.signals import interrupt  # noqa: E402
 from lfv.report import pages  # noqa: E402
 
 for _template in ("base.html", "macros.html", "run.html"):
@@ -52,6 +53,7 @@ for _template in ("base.html", "macros.html", "run.html"):
 
 def main() -> None:
     """Run the command that the argument describes."""
+    signal.signal(signal.SIGINT, interrupt)
     job = json.loads(sys.argv[1])
     for broken in job["breaks"]:
         _break(Path(job["broken"]), **broken)

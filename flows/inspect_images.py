@@ -182,6 +182,7 @@ def inspect_images(
         sharing.check(settings, request.host)
         announce_run()
         begun = begin_run(store, request, flow_run_id())
+        announce_run(begun.run_id)
         with emit_failure(begun), record_failure(begun.run_id, store):
             run = open_recorded_run(stack, settings, store, begun)
         return _inspect(run, sharing, reject_rate_limit)
@@ -224,6 +225,7 @@ def resume_inspection(
         limits = NewLimits(max_cost, max_hosted_minutes)
         with emit_failure(found):  # if it cannot be resumed, the record of its end is kept
             resumed = open_recorded_run(stack, settings, store, found, limits)
+        announce_run(found.run_id)
         return _inspect(resumed, sharing, reject_rate_limit)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lfv.cli.errors import Interrupted
+from lfv.cli.errors import CommandError, Interrupted
+from lfv.cli.output import note
 from lfv.cli.progress import Activity
 from lfv.cli.signals import restored
 from lfv.launch import loading
+from lfv.run.errors import EndedByOperator
 
 if TYPE_CHECKING:
     from lfv.run.control import Progress
@@ -72,7 +75,12 @@ def run_flow(
             with watch_runs(watcher), cancellable(chosen) as flow:
                 summary: RunSummary = flow(**arguments)
             return summary
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit, EndedByOperator) as ending:
+        recorded = _recorded_end(settings, watcher.run_id)
+        if recorded is not None:
+            return recorded
+        if not isinstance(ending, KeyboardInterrupt):
+            raise
         if watcher.may_be_recorded:
             text = "answers so far are stored; `lfv inspect --resume last` inspects the rest"
         elif resume:
@@ -82,15 +90,49 @@ def run_flow(
         raise Interrupted(text) from None
 
 
+def _recorded_end(settings: Settings, run_id: str | None) -> RunSummary | None:
+    """Return the summary of a run that is recorded as completed, else None.
+
+    Signals are ignored meanwhile. Raises `CommandError` if the run is recorded as failed.
+    """
+    if run_id is None:
+        return None
+    from lfv.run.active import open_reader
+    from lfv.run.hosting.hold import ignore_signals
+    from lfv.run.report import summarize
+    from lfv_store import StoreError, open_store
+
+    try:
+        with ignore_signals(), open_store(settings.store_url, migrate=False) as store:
+            run = store.runs.get(run_id)
+            if run.status == "failed":
+                raise CommandError(f"the run has failed: {run.message}")
+            if run.status != "completed":
+                return None
+            note("lfv: the run was completed before it was interrupted")
+            with open_reader(settings, run.host) as reader:
+                summary = summarize(run, store, reader)
+            report = settings.report_path(run_id)
+            ended = run.finished_at
+            if ended and report.exists() and report.stat().st_mtime >= ended.timestamp():
+                return replace(summary, report=report)
+            note(f"lfv: its report is not written; `lfv report {run_id[:8]}` writes it")
+            return summary
+    except StoreError:
+        return None
+
+
 class _Watcher:
     """Shows the progress of a run, and notes whether it may be recorded."""
 
     def __init__(self) -> None:
         self.activity = Activity("inspect", quiet=True)
         self.may_be_recorded = False
+        self.run_id: str | None = None
 
     def __call__(self, step: Progress) -> None:
         self.may_be_recorded = True
+        self.run_id = step.run_id or self.run_id
         if step.total is not None:
             self.activity.count(step.done, step.total)
             if step.phase == "detect":

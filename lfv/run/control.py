@@ -29,16 +29,18 @@ class Progress:
     """Progress of a run, for display.
 
     Attributes:
-        phase: 'record' just before a run is recorded, 'plan', 'model' or 'detect'.
+        phase: 'record' just before a run is recorded and once it is, 'plan', 'model' or 'detect'.
         text: One line on the current activity.
         done: Manifest lines or images done.
         total: Their total; None while unknown.
+        run_id: The run, once it is recorded.
     """
 
     phase: str
     text: str = ""
     done: int = 0
     total: int | None = None
+    run_id: str | None = None
 
 
 Watcher = Callable[[Progress], None]
@@ -56,10 +58,10 @@ def watch_runs(watcher: Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
-def announce_run() -> None:
-    """Report to the watcher that a run is about to be recorded."""
+def announce_run(run_id: str | None = None) -> None:
+    """Report to the watcher that a run is about to be recorded, or which one is."""
     if (watcher := _watcher.get()) is not None:
-        watcher(Progress("record"))
+        watcher(Progress("record", run_id=run_id))
 
 
 class RunControl:

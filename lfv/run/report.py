@@ -110,17 +110,7 @@ def report_run(
     """
     counted_at = time.time()
     stored = store.runs.get(run_id)
-    summary = RunSummary(
-        run_id=run_id,
-        status=stored.status,
-        message=stored.message,
-        project=stored.project_name,
-        model_version=stored.model_version,
-        counts=store.inspections.counts(run_id),
-        evaluation=evaluate_run(stored, store, reader),
-        skipped=stored.skipped or {},
-        approval=approval_of(stored, store),
-    )
+    summary = summarize(stored, store, reader)
     if summary.nothing_new:
         return ReportedRun(summary, [])
     found = _findings(stored, store, reader, settings.report_limit)
@@ -146,6 +136,21 @@ def report_run(
     rows = [_row(image) for name in _GROUPS for image in found.groups[name]]
     rejects = rejects_markdown(found.groups["reject"], summary.counts.rejected)
     return ReportedRun(summary, rows[:TABLE_ROWS], rejects)
+
+
+def summarize(run: Run, store: Store, reader: SourceReader) -> RunSummary:
+    """Return what is recorded of a run, without its report."""
+    return RunSummary(
+        run_id=run.run_id,
+        status=run.status,
+        message=run.message,
+        project=run.project_name,
+        model_version=run.model_version,
+        counts=store.inspections.counts(run.run_id),
+        evaluation=evaluate_run(run, store, reader),
+        skipped=run.skipped or {},
+        approval=approval_of(run, store),
+    )
 
 
 def _write_evaluation(file: Path, evaluation: Evaluation, run: Run, store: Store) -> None:

@@ -65,6 +65,32 @@ def test_a_signal_ends_the_run(scene: Scene, number: signal.Signals, status: int
     scene.check_finished()
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "where", ["flows.inspect_images:report", "flows.inspect_images:RunEvents.report_completion"]
+)
+def test_a_signal_after_the_run_is_recorded_as_completed(
+    scene: Scene, where: str, name: str
+) -> None:
+    run = scene.inspect(breaks=[Break(where, what=name)])
+    summary = run.finish()
+    assert summary["status"] == scene.newest_run().status == "completed"
+    assert "lfv: the run was completed before it was interrupted" in run.said
+    assert (summary["report"] is None) == where.endswith("report") == ("`lfv report" in run.said)
+    assert "terminated" not in run.said
+    scene.check_finished()
+
+
+def test_a_signal_after_the_run_is_recorded_as_failed(scene: Scene) -> None:
+    breaks = [BODY, Break("flows.inspect_images:report_run", what="SIGTERM")]
+    run = scene.inspect(breaks=breaks)
+    assert run.wait() == 1
+    assert scene.newest_run().status == "failed"
+    assert "lfv: the run has failed: broken at call 3" in run.said
+    scene.resume().finish()
+    scene.check_finished()
+
+
 def test_signals_while_the_model_is_being_stopped_change_nothing(scene: Scene) -> None:
     scene.endpoint.script(stop_seconds=2)
     run = scene.inspect()

@@ -84,6 +84,15 @@ FAULTS: Mapping[str, Fault] = {
         10,
         ("test_endings.py::test_a_signal_ends_the_run", "test_embedded.py::test_a_signal"),
     ),
+    "late signal": Fault(
+        "Ctrl-C or SIGTERM to `lfv inspect` after the run is recorded as completed",
+        "The command shows the recorded summary, and has its exit status. The report may be "
+        "missing; `lfv report` writes it.",
+        RUN,
+        _STOP,
+        10,
+        ("test_endings.py::test_a_signal_after_the_run_is_recorded_as_completed",),
+    ),
     "impatience": Fault(
         "a second and third signal while the model is stopping",
         "They are ignored.",

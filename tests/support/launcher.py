@@ -22,7 +22,7 @@ _COMMAND = "tests.support.lfv_command"
 
 @dataclass(frozen=True)
 class Break:
-    """The `call`-th call of `where` (module:attribute.path) raises, or kills its process."""
+    """The `call`-th call of `where` (module:attribute.path) raises, or signals its process."""
 
     where: str
     call: int = 1

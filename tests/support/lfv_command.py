@@ -5,9 +5,9 @@ Its argument is one JSON object::
     {"arguments": [...], "api_url": URL or null, "options": {...}, "broken": FILE,
      "breaks": [{"where": "module:attribute.path", "call": N, "what": "raise" | "die"}, ...]}
 
-`breaks` make the N-th call of a function fail or, with ``"die"``, kill the process at once; the
-file `broken` then holds the time. `options` are given to the flow (`with_options`). Importing this
-module imports all that a run imports, at its start or later.
+`breaks` make the N-th call of a function fail or, with ``"die"``, kill the process at once, or send
+it the signal that `what` names; the file `broken` then holds the time. `options` are given to the
+flow (`with_options`). Importing this module imports all that a run imports, at its start or later.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ def _breaking(function: Callable[..., Any], call: int, what: str, file: Path) ->
         temporary.replace(file)
         if what == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if what.startswith("SIG"):
+            signal.raise_signal(signal.Signals[what])
         raise RuntimeError(f"broken at call {call} of {function.__qualname__}")
 
     return broken

@@ -7,7 +7,7 @@ from contextlib import closing
 from lfv.formats.layout import describe_skipped
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NothingInspected, SourceEmpty
-from lfv.run.new_images import LEFT_TO_LATER_RUN
+from lfv.run.new_images import LEFT_TO_LATER_RUN, STILL_WRITTEN
 from lfv.run.summary import NOTHING_NEW
 
 
@@ -48,9 +48,12 @@ def check_completed(run: ActiveRun) -> str | None:
 
 
 def _has_nothing_new(run: ActiveRun) -> bool:
-    """Whether this is a run on new images, of a source that had images before."""
-    if not run.context.request.new_only:
+    """Whether this is a run on new images whose source has or had images, or may have none."""
+    request = run.context.request
+    if not request.new_only:
         return False
+    if request.allow_empty or STILL_WRITTEN in (run.store.runs.get(run.run_id).skipped or {}):
+        return True
     marks = run.store.watermarks
     return marks.has_objects(marks.source_of(run.run_id))
 

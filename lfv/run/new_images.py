@@ -52,6 +52,8 @@ RETRIES = Retries(
     unasked=frozenset({LEFT_TO_LATER_RUN, SourceChanged.code, SourceNotFound.code}),
     attempts=3,
 )
+#: Why an object of the source is left to the next run, as a reason of `Skipped`.
+STILL_WRITTEN = "still being written"
 _LOOKUP_BATCH = 500
 _BAD_LINE_STAMP = ObjectStamp(0, "bad line")
 
@@ -196,7 +198,7 @@ class _States:
             skipped.reasons["gone"] += 1
             return None
         if state.changed_at is not None and self._is_fresh(state.changed_at):
-            skipped.reasons["still being written"] += 1
+            skipped.reasons[STILL_WRITTEN] += 1
             return None
         return _stamp(state)
 

@@ -97,6 +97,7 @@ def test_the_example_is_not_scheduled_until_a_source_is_given(tmp_path: Path) ->
     given = {"file": plant.prefect_file, "source": "/data/parts", "project": "parts"}
     plant, scheduled = own_file(tmp_path, **given)
     assert scheduled["parameters"]["source"] == "/data/parts"
+    assert scheduled["parameters"]["allow_empty"], "a folder that exists may have no image yet"
     assert str(plant.schedule()) == "/data/parts, project parts, at 0 6 * * 1-5 (Europe/Berlin)"
     plant, _ = own_file(tmp_path, file=plant.prefect_file, minutes=0.5)
     assert str(plant.schedule()) == "/data/parts, project parts, every 0.5 minutes"
@@ -170,6 +171,7 @@ def test_every_killed_process_is_restarted(plant: dict[str, str]) -> None:
     assert scheduled["parameters"]["source"] == "s3://plant/line-3/"
     assert scheduled["parameters"]["project"] == "parts"
     assert scheduled["parameters"]["new_only"] is True
+    assert not scheduled["parameters"]["allow_empty"], "a prefix may be misspelt"
     assert scheduled["schedules"][0]["schedule"]["interval"] == 300
     with urllib.request.urlopen(f"{api}/v2/concurrency_limits/lfv.model.parts") as answer:
         assert json.load(answer)["limit"] == RUNS_PER_MODEL

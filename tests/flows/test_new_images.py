@@ -101,10 +101,18 @@ def test_a_source_that_is_emptied_has_nothing_new_but_one_that_never_had_images_
     (tmp_path / "misspelt").mkdir()
     with pytest.raises(SourceEmpty):
         inspect_new(tmp_path / "misspelt")
+    assert inspect_new(tmp_path / "misspelt", allow_empty=True).nothing_new
     inspect_new(images)
     for path in images.iterdir():
         path.unlink()
     assert inspect_new(images).nothing_new
+
+
+def test_a_source_whose_first_image_is_still_being_written_is_not_empty(
+    images: Path, store: Store
+) -> None:
+    assert inspect_new(images, settle_seconds=3600).nothing_new
+    assert inspect_new(images).counts.total
 
 
 def test_an_overwritten_image_is_new_and_one_that_was_only_touched_is_not(

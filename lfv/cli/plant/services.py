@@ -249,6 +249,9 @@ def own_deployments(
             continue
         given = {"source": source, "project": project}
         deployment["parameters"] |= {name: text for name, text in given.items() if text}
+        if source is not None:
+            # A folder exists, so it is not misspelt: it may have no image yet.
+            deployment["parameters"]["allow_empty"] = "://" not in source
         if minutes is not None:
             interval = {"interval": minutes * 60, "slug": "every-few-minutes", "active": True}
             known = (one for one in deployment["schedules"] if one.get("interval") == minutes * 60)

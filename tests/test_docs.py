@@ -56,5 +56,5 @@ def test_every_package_has_its_place_in_the_architecture() -> None:
         assert f"| `lfv/{part.name}/` |" in page
 
 
-def test_the_changelog_knows_the_version() -> None:
+def test_the_changelog_has_the_version() -> None:
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()

@@ -169,7 +169,7 @@ def test_the_core_of_the_engine_imports_no_optional_part() -> None:
         ("lfv.run.hosting.guard", {"numpy", "pydantic", "prefect"}),  # there is one beside each run
     ],
 )
-def test_a_process_starts_without(module: str, heavy: set[str]) -> None:
+def test_a_process_starts_without_heavy_imports(module: str, heavy: set[str]) -> None:
     loaded = f"import sys, {module}; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", loaded], capture_output=True, text=True, check=True, cwd=ROOT
@@ -193,7 +193,7 @@ def test_formats_read_and_write_nothing() -> None:
     assert not calls
 
 
-def test_there_is_no_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     graph = {
         module: (imports_of(FILES[file], at_import=True) & MODULES.keys()) - {module}
         for module, file in MODULES.items()

@@ -48,7 +48,7 @@ def test_anomalous_rows_have_masks_that_show_their_defects(demo: DemoSet) -> Non
     assert seen == {"#ffffff", *ANOMALY_COLORS.values()}
 
 
-def test_both_halves_have_whole_and_damaged_parts(demo: DemoSet) -> None:
+def test_both_sets_have_undamaged_and_damaged_parts(demo: DemoSet) -> None:
     for manifest in (demo.train_manifest, demo.inspect_manifest):
         assert {row["anomaly-label"] for row in rows(manifest)} == {0, 1}
 

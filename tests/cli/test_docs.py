@@ -105,7 +105,7 @@ def check_example(example: str, place: str) -> None:
     assert given <= known, f"{place}: {example}"
 
 
-def test_the_default_confidence_is_stated_as_it_is() -> None:
+def test_the_documented_default_confidence_is_the_actual_one() -> None:
     flow = (ROOT / "flows/inspect_images.py").read_text()
     assert f"Empty for {DEFAULT_CONFIDENCE}." in flow
     assert f"Default: {DEFAULT_CONFIDENCE}." in (ROOT / "docs/cli.md").read_text()

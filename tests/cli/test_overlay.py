@@ -96,7 +96,7 @@ def test_the_legend_names_who_deleted_the_mask(
     assert file.read_bytes() != before
 
 
-def test_lines_verdicts_and_inspections_select(
+def test_images_are_selected_by_line_verdict_or_inspection(
     lfv: Lfv, images: Path, tmp_path: Path, store: Store
 ) -> None:
     inspection = store.results.line(RUN, 2)["inspection_id"]

@@ -36,7 +36,7 @@ def test_runs_are_listed_newest_first(lfv: Lfv, store: Store, run: str) -> None:
     assert second[9:] == store.runs.get(run).triggered_by.split()
 
 
-def test_a_run_that_found_nothing_new_says_so(lfv: Lfv, store: Store, run: str) -> None:
+def test_a_run_that_found_nothing_new_is_listed_as_such(lfv: Lfv, store: Store, run: str) -> None:
     begin_run(store, NEWER, STARTED + timedelta(hours=1))
     store.runs.set_status(NEWER, "completed", NOTHING_NEW, STARTED + timedelta(hours=1))
     assert "nothing new" in lfv("runs").out.splitlines()[1]
@@ -190,7 +190,7 @@ def test_a_run_that_does_not_exist_is_wrong_usage(lfv: Lfv, run: str) -> None:
     assert outcome.err == "lfv: no run id starts with 'ffff'; `lfv runs` lists the runs\n"
 
 
-def test_there_may_be_no_run_yet(lfv: Lfv, store: Store) -> None:
+def test_without_runs_the_list_is_empty(lfv: Lfv, store: Store) -> None:
     assert lfv("runs").out == ""
     assert lfv("runs", "--json").json() == []
     assert lfv("show", "last").status == 2

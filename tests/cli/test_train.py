@@ -67,7 +67,7 @@ def test_an_endpoint_needs_a_place_for_the_images(lfv_process: Lfv, images: Demo
     assert "--staging s3://BUCKET/PREFIX" in outcome.err
 
 
-def test_a_graph_needs_the_embedded_service(
+def test_an_onnx_file_needs_the_embedded_service(
     lfv_process: Lfv, images: DemoSet, tmp_path: Path
 ) -> None:
     graph = tmp_path / "graph.onnx"

@@ -72,7 +72,7 @@ def test_a_service_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert wait_gone(pid)
 
 
-def test_a_unit_restarts_the_plant(tmp_path: Path) -> None:
+def test_the_systemd_unit_restarts_the_plant(tmp_path: Path) -> None:
     unit = systemd_unit(["/venv/bin/python", "-m", "lfv.cli", "up"], {"LFV_HOME": "/data/lfv"})
     assert "ExecStart=/venv/bin/python -m lfv.cli up\n" in unit
     assert 'Environment="LFV_HOME=/data/lfv"' in unit

@@ -20,7 +20,7 @@ def model(version: str, created: float, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_all_projects_over_all_pages(api: ScriptedApi) -> None:
+def test_all_pages_of_projects_are_read(api: ScriptedApi) -> None:
     def answer(request: Request) -> Reply:
         path, _, query = request.path.partition("?")
         more = "nextToken" in query

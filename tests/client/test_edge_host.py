@@ -46,7 +46,7 @@ ONCE = RetryPolicy(attempts=1)
 # -- messages --
 
 
-def test_the_messages_are_what_the_proto_says(tmp_path: Path) -> None:
+def test_the_messages_are_generated_from_the_proto(tmp_path: Path) -> None:
     arguments = [f"-I{PROTO.parent}", f"--python_out={tmp_path}", PROTO.name]
     assert protoc.main(["protoc", *arguments]) == 0
     generated = (tmp_path / "edge_agent_pb2.py").read_text()

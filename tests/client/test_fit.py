@@ -56,7 +56,7 @@ def test_an_image_gets_the_size_and_the_recorded_fit_reproduces_its_bytes(
     assert opened(fitted)[4, 4] < 60
 
 
-def test_an_image_of_the_size_stays_as_it_is() -> None:
+def test_an_image_that_has_the_size_is_unchanged() -> None:
     data = picture(*SIZE, kind="JPEG")
     assert Fit(FitMode.CROP, *SIZE).image(data) == (data, None)
     assert convert_as_recorded(data, None) == data
@@ -134,7 +134,7 @@ def test_the_common_size(sizes: list[tuple[int, int]], common: tuple[int, int]) 
     assert common_size(sizes) == common
 
 
-def test_training_images_and_masks_of_different_sizes_are_staged_at_one(
+def test_training_images_and_masks_of_different_sizes_are_staged_at_one_size(
     tmp_path: Path, bucket: Path
 ) -> None:
     rows = []

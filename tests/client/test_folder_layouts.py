@@ -175,7 +175,7 @@ def test_a_mask_of_another_format_shows_the_label(tmp_path: Path, jpeg: bytes) -
     assert "Part3_label.bmp cannot be read" in found[2].attributes["label-problem"]
 
 
-def test_masks_say_which_images_are_anomalous(tmp_path: Path, jpeg: bytes) -> None:
+def test_masks_show_which_images_are_anomalous(tmp_path: Path, jpeg: bytes) -> None:
     """Sets whose only labels are masks: one beside each image, empty for a normal one."""
     files = {
         "train/1.png": jpeg,  # KolektorSDD2

@@ -165,7 +165,7 @@ def test_a_late_start_is_stopped(place: Place, host: ModelHost) -> None:
     assert place.endpoint.leftovers == []
 
 
-def test_a_failed_look_at_the_status_is_repeated(place: Place, host: ModelHost) -> None:
+def test_a_failed_request_of_the_status_is_repeated(place: Place, host: ModelHost) -> None:
     place.endpoint.script(
         fail={"DescribeModel": ["ThrottlingException", "InternalServerException"]}
     )
@@ -175,7 +175,9 @@ def test_a_failed_look_at_the_status_is_repeated(place: Place, host: ModelHost) 
 # -- detection --
 
 
-def test_detection_answers_for_the_bytes(place: Place, host: ModelHost, png: bytes) -> None:
+def test_the_answer_is_for_the_bytes_that_were_sent(
+    place: Place, host: ModelHost, png: bytes
+) -> None:
     bring_up(host)
     detection = host.detect(png, "image/png")
     digest = hashlib.sha256(to_rgb888(png)[2] if place.kind == "edge" else png).digest()
@@ -212,7 +214,7 @@ def test_a_damaged_image_is_refused_once(place: Place, host: ModelHost, body: by
 
 
 @pytest.mark.parametrize("failure", ["InternalServerException", "hang"])
-def test_detection_is_retried_after_passing_failures(
+def test_detection_is_retried_after_temporary_failures(
     place: Place, impatient: ModelHost, png: bytes, failure: str
 ) -> None:
     bring_up(impatient)

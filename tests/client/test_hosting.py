@@ -72,7 +72,7 @@ def test_start(model: FakeModel, clock: FakeClock) -> None:
     assert model.count("DescribeModel") < 100
 
 
-def test_adopt_what_is_hosted(model: FakeModel, clock: FakeClock) -> None:
+def test_a_hosted_model_is_adopted(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.HOSTED
     outcome = up(model, clock)
     assert (outcome.started, outcome.adopted) == (False, True)
@@ -80,7 +80,9 @@ def test_adopt_what_is_hosted(model: FakeModel, clock: FakeClock) -> None:
     assert clock.monotonic() == 0
 
 
-def test_adopt_what_somebody_else_is_starting(model: FakeModel, clock: FakeClock) -> None:
+def test_a_model_that_somebody_else_is_starting_is_adopted(
+    model: FakeModel, clock: FakeClock
+) -> None:
     model.status = ModelStatus.STARTING_HOSTING
     model.later(100, ModelStatus.HOSTED)
     outcome = up(model, clock)
@@ -102,7 +104,7 @@ def test_a_start_that_somebody_else_made_first(model: FakeModel, clock: FakeCloc
 
 
 @pytest.mark.parametrize("status", [ModelStatus.STOPPING_HOSTING, ModelStatus.SYSTEM_UPDATING])
-def test_a_passing_status_is_waited_out(
+def test_a_transitional_status_is_waited_out(
     model: FakeModel, clock: FakeClock, status: ModelStatus
 ) -> None:
     model.status = status
@@ -207,7 +209,9 @@ def test_a_start_whose_answer_was_lost_counts_as_made(
     assert tokens == ["token-1"] * (1 if happens else 2)
 
 
-def test_a_lost_start_that_takes_effect_late_is_ours(model: FakeModel, clock: FakeClock) -> None:
+def test_a_lost_start_that_takes_effect_late_counts_as_ours(
+    model: FakeModel, clock: FakeClock
+) -> None:
     model.fail_next("StartModel", HostTimeout("lost"), times=3)
     clock.on_wait = lambda _: (
         setattr(model, "status", ModelStatus.HOSTED) if model.count("StartModel") == 3 else None
@@ -268,7 +272,7 @@ def test_the_stop_event_ends_the_waiting(model: FakeModel, clock: FakeClock) -> 
     assert clock.monotonic() < 25
 
 
-def test_an_interrupt_before_anything(model: FakeModel, clock: FakeClock) -> None:
+def test_an_interrupt_before_the_first_call(model: FakeModel, clock: FakeClock) -> None:
     stop = threading.Event()
     stop.set()
     model.status = ModelStatus.STOPPING_HOSTING
@@ -315,13 +319,13 @@ def test_stop_a_stopped_model(model: FakeModel, clock: FakeClock, status: ModelS
     assert clock.monotonic() == 0
 
 
-def test_stop_again_and_again(model: FakeModel, clock: FakeClock) -> None:
+def test_a_second_stop_has_no_effect(model: FakeModel, clock: FakeClock) -> None:
     model.status = ModelStatus.HOSTED
     assert down(model, clock).was_up
     assert not down(model, clock).was_up
 
 
-def test_a_model_that_is_down_at_once_was_up(
+def test_a_model_that_stops_before_it_is_described_counts_as_up(
     model: FakeModel, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.status = ModelStatus.HOSTED
@@ -423,7 +427,7 @@ def test_stop_deadline_and_interrupt(model: FakeModel, clock: FakeClock) -> None
     assert model.is_up
 
 
-def test_two_at_once(clock: FakeClock) -> None:
+def test_two_stops_at_once(clock: FakeClock) -> None:
     """The guard and the sweeper stop the same model."""
     model = FakeModel(clock=clock, status=ModelStatus.HOSTED, stop_seconds=5)
     outcomes: list[StoppedOutcome] = []

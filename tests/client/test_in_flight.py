@@ -137,7 +137,7 @@ def test_the_ceiling_holds() -> None:
     assert done.throttled == 0
 
 
-def test_processes_that_join_get_permits_and_leave_theirs() -> None:
+def test_processes_share_permits_as_they_join_and_leave() -> None:
     limit = ConcurrencyLimit(64, 24, settled=True)
     limit.share(2)
     assert limit.limit == 12
@@ -201,7 +201,7 @@ def test_a_model_has_one_limit_in_a_process() -> None:
 
 
 @pytest.mark.parametrize(("wait", "lowered"), [(0.0, True), (0.05, False)])
-def test_latency_that_rises_because_threads_wait_for_the_interpreter_is_not_the_models(
+def test_latency_caused_by_waits_for_the_interpreter_does_not_lower_the_limit(
     wait: float, lowered: bool
 ) -> None:
     limit = ConcurrencyLimit(64, 20, settled=True, clock=lambda: 0.0)

@@ -32,7 +32,7 @@ def host(api: ScriptedApi) -> Iterator[LookoutVisionHost]:
         yield host
 
 
-def test_detect_retries_passing_failures(api: ScriptedApi, host: LookoutVisionHost) -> None:
+def test_detect_retries_temporary_failures(api: ScriptedApi, host: LookoutVisionHost) -> None:
     api.queue(
         api_error(503, "Unheard"),
         api_error(500, "InternalServerException"),
@@ -104,7 +104,7 @@ def test_retry_after_is_respected() -> None:
     assert clock.waits == [7, 60]
 
 
-def test_backoff_grows_is_bounded_and_scattered() -> None:
+def test_backoff_grows_up_to_a_bound_with_jitter() -> None:
     low = Backoff(0.2, 2, 10, draw=lambda: 0.0)
     high = Backoff(0.2, 2, 10, draw=lambda: 1.0)
     assert [low.seconds(n) for n in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.4])

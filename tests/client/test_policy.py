@@ -77,7 +77,7 @@ def test_coverage_of_every_other_type() -> None:
     assert (given["anomaly_type"], given["limit_of"], given["limit"]) == ("dent", "*", 0.01)
 
 
-def test_coverage_counts_from_its_confidence_on() -> None:
+def test_a_coverage_rule_applies_from_its_min_confidence_on() -> None:
     rule = {"limits": {"crack": 0.0}, "min_confidence": 0.6}
     assert verdict(answer(True, 0.6, crack=0.1), coverage=rule) is REJECT
     assert verdict(answer(True, 0.59, crack=0.1), coverage=rule) is REVIEW
@@ -228,7 +228,7 @@ def test_reasons_name_rules_and_figures() -> None:
     ]
 
 
-def test_close_figures_are_told_apart() -> None:
+def test_close_figures_have_enough_digits() -> None:
     text = decide(answer(True, 0.79999), Policy.from_confidence(0.8)).reasons[0].text
     assert text == "Anomalous with confidence 79.999% only, below 80%."
 
@@ -255,7 +255,7 @@ def test_percentages_have_no_more_digits_than_distinguish_them(
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_figures_that_differ_look_different(confidence: float, limit: float) -> None:
+def test_different_figures_are_written_differently(confidence: float, limit: float) -> None:
     verdict = decide(DetectAnomalyResult(True, confidence), Policy.from_confidence(limit))
     one, two = re.findall(r"[0-9.e-]+(?=%)", verdict.reasons[0].text)
     assert (one == two) == (confidence == limit) or confidence * 100 == limit * 100

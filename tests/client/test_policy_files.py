@@ -106,7 +106,7 @@ def test_small_numbers_in_yaml() -> None:
     assert read.default.coverage.limits == {"a": 0.001, "b": 0.0005, "c": 0.5}
 
 
-def test_every_wrong_place_is_named() -> None:
+def test_every_invalid_field_is_named() -> None:
     with pytest.raises(PolicyError) as caught:
         Policy.parse(
             "default: {classification: {min_confidence: 2}, anomaly_types: {max_types: -1}}"

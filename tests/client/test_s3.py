@@ -155,7 +155,7 @@ def test_refusals(api: ScriptedApi, reply: Reply, error: type[Exception]) -> Non
     assert len(api.requests) == 1
 
 
-def test_passing_failures_are_retried(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_failures_are_retried(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     api.queue(s3_error(503, "SlowDown"), Reply(drop=True), Reply(200, b"content"))
     with failing(api.url) as reader:

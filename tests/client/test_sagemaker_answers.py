@@ -32,7 +32,7 @@ FOUND = [{"Name": "crack", "PixelAnomaly": PIXELS}]
 @pytest.mark.parametrize(
     "answer", [FLAT, {"DetectAnomalyResult": FLAT}, [FLAT], FLAT | {"Later": {"x": 1}}]
 )
-def test_an_answer_is_read_flat_wrapped_and_with_more_in_it(answer: Any) -> None:
+def test_an_answer_may_be_flat_or_wrapped_or_have_more_members(answer: Any) -> None:
     result = parse_answer(json.dumps(answer).encode())
     assert (result.is_anomalous, result.confidence) == (True, 0.93)
 

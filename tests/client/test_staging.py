@@ -86,7 +86,7 @@ def test_files_already_in_the_bucket_are_not_copied(reader: SourceReader, bucket
     assert item.source_ref == "s3://parts/there/0.png"
 
 
-def test_a_folder_labels_by_its_folders(tmp_path: Path, reader: SourceReader) -> None:
+def test_names_of_subfolders_are_labels(tmp_path: Path, reader: SourceReader) -> None:
     for name in ("normal/a.png", "anomaly/b.png"):
         (tmp_path / "lot" / name).parent.mkdir(parents=True)
         (tmp_path / "lot" / name).write_bytes(image())
@@ -237,7 +237,7 @@ def test_masks_beside_a_test_folder_are_used(tmp_path: Path, reader: SourceReade
 
 
 @pytest.mark.parametrize("kind", ["BMP", "PNG"])
-def test_masks_without_a_colour_map_become_one_white_on_black(
+def test_masks_without_a_colour_map_are_merged_into_one_white_on_black(
     tmp_path: Path, bucket: Path, kind: str
 ) -> None:
     """A folder of masks for an image (MVTec LOCO), class numbers (VisA), and not only PNG."""

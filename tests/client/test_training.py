@@ -77,7 +77,9 @@ def test_training_again_replaces_the_datasets(lot: Path, reader: SourceReader) -
     ]
 
 
-def test_an_old_test_dataset_is_removed_without_a_new_one(lot: Path, reader: SourceReader) -> None:
+def test_an_old_test_dataset_is_removed_if_no_new_one_is_given(
+    lot: Path, reader: SourceReader
+) -> None:
     service = FakeService(project=True, datasets=("test",))
     train(service, lot, reader)
     assert set(service.datasets) == {"train"}

@@ -189,7 +189,9 @@ def test_a_missed_scheduled_run_is_notified(
     assert (posted["notice"], posted["event"]) == ("scheduled run missed", "prefect.flow-run.Late")
 
 
-def test_silence_is_notified(hook: Webhook, mails: Mailbox, applied: dict[str, str]) -> None:
+def test_people_are_notified_if_no_run_completes(
+    hook: Webhook, mails: Mailbox, applied: dict[str, str]
+) -> None:
     subject = f"No inspection was completed for {SILENT_HOURS} hours"
     wait_until(lambda: [text for text in mails.texts() if text.startswith(subject)], "silence")
     wait_until(lambda: "no run completed" in [one["notice"] for one in hook.posted], "silence")

@@ -177,7 +177,7 @@ def test_every_query_of_the_inspections_dashboard_runs(filled: str) -> None:
     assert len(answers["Newest runs"]) == 1
 
 
-def test_every_metric_of_the_service_dashboard_is_one_of_the_service() -> None:
+def test_every_metric_of_the_service_dashboard_exists() -> None:
     metrics = Metrics(list)
     metrics.count_request(("", ""), None)
     exported = set(re.findall(r"^# TYPE (\w+)", metrics.exposition().decode(), flags=re.MULTILINE))

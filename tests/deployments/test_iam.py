@@ -223,7 +223,7 @@ def test_sweeping_the_sagemaker_account(
     assert allowed("sagemaker-sweep") == needed
 
 
-def test_every_policy_is_named_and_ends_only_what_is_ours() -> None:
+def test_every_policy_is_listed_and_deletes_only_our_resources() -> None:
     page = (IAM / "README.md").read_text()
     for path in IAM.glob("*.json"):
         assert path.name in page

@@ -207,7 +207,7 @@ def test_version_2_names_its_outputs(tmp_path: Path, crop: bool) -> None:
     check(version_2(tmp_path, crop=crop), crop=crop)
 
 
-def test_what_was_read_can_be_read_again(tmp_path: Path) -> None:
+def test_a_converted_file_can_be_read_again(tmp_path: Path) -> None:
     """The service keeps the file that it wrote, and calibrates from that."""
     body = read_export(version_1(tmp_path), 1 << 20)
     (tmp_path / "kept.onnx").write_bytes(body)

@@ -162,7 +162,7 @@ def changed(body: bytes, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
     ],
     ids=["not numbers", "text", "cut off", "of another shape"],
 )
-def test_weights_that_give_no_answer_are_refused(
+def test_weights_that_produce_no_answer_are_refused(
     model: Path, change: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     forge(model, "arrays.npz", changed((model / "arrays.npz").read_bytes(), change))

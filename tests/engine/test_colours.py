@@ -26,7 +26,7 @@ Plates = Callable[..., list[TrainingImage]]
         ({"#FFFFFF": "scratch", "#000000": "stain"}, "#808080"),
     ],
 )
-def test_the_background_has_its_colour_of_the_manifest_or_one_of_its_own(
+def test_the_background_has_its_colour_in_the_manifest_or_a_separate_one(
     make_plates: Plates, colors: dict[str, str], background: str
 ) -> None:
     images = [
@@ -37,7 +37,7 @@ def test_the_background_has_its_colour_of_the_manifest_or_one_of_its_own(
     assert data.background_color == background
 
 
-def test_types_that_share_a_colour_in_their_masks_get_their_own(make_plates: Plates) -> None:
+def test_types_that_share_a_colour_in_masks_get_different_ones(make_plates: Plates) -> None:
     """As in public data sets, whose masks are white whatever the defect."""
     images = [
         replace(image, mask_colors={"#FFFFFF": ("dent", "scratch", "stain")[number % 3]})

@@ -142,14 +142,14 @@ def test_other_dimensions_are_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_one_decoder_gives_every_size_as_if_it_were_the_only_one(kind: str) -> None:
+def test_one_decoder_decodes_to_any_number_of_sizes(kind: str) -> None:
     body = encoded(noise((320, 256), 60).convert("RGB"), kind)
     decoder = Decoder(body)
     for size in ((160, 128), (320, 256), (64, 64), (100, 90), (160, 128), None):
         assert (decoder(size) == decode(body, size).pixels).all()
 
 
-def test_damage_anywhere_is_an_image_rejected() -> None:
+def test_damage_anywhere_raises_image_rejected() -> None:
     random = np.random.default_rng(0)
     for kind in ("PNG", "JPEG"):
         whole = encoded(noise((96, 96), 60).convert("RGB"), kind)

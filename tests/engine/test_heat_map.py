@@ -36,7 +36,7 @@ def test_an_unusual_place_is_the_hottest() -> None:
     assert 3 <= column <= 5
 
 
-def test_a_drawn_map_is_as_hot_as_the_image_is_probably_anomalous() -> None:
+def test_the_maximum_of_a_drawn_map_is_the_probability_of_an_anomaly() -> None:
     heat = np.zeros((10, 20), dtype=np.float32)
     heat[2, 3] = 7
     for probability in (0.1, 0.9):

@@ -172,7 +172,7 @@ def test_a_large_anomaly_stays_one() -> None:
     assert plain_mask([given]) == given
 
 
-def test_a_mask_of_one_colour_does_not_show_its_background() -> None:
+def test_a_mask_of_one_colour_is_ambiguous() -> None:
     with pytest.raises(MaskColorInvalid, match="only one colour"):
         shows_anomaly([encoded(Image.new("L", (40, 30), 255))])
 

@@ -51,7 +51,7 @@ def few_pixels() -> Iterator[None]:
 # --- without torch
 
 
-def test_without_torch_it_is_refused_before_anything_is_read(
+def test_without_torch_a_network_is_refused_before_anything_is_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(availability, "find_spec", lambda _: None)
@@ -59,7 +59,7 @@ def test_without_torch_it_is_refused_before_anything_is_read(
         train([], [], tmp_path, options=TrainingOptions(network=True))
 
 
-def test_it_cannot_be_combined_with_a_detector(tmp_path: Path) -> None:
+def test_a_network_cannot_be_combined_with_a_detector(tmp_path: Path) -> None:
     options = TrainingOptions(network=True, detector=tmp_path / "none.onnx")
     with pytest.raises(TrainingError, match="either a detector or a trained network"):
         train([], [], tmp_path, options=options)

@@ -110,7 +110,7 @@ def test_a_template_is_found_among_turned_parts() -> None:
     assert aligned.std(axis=0).mean() < 0.4 * np.stack(images).astype(float).std(axis=0).mean()
 
 
-def test_poses_are_finer_than_the_template_and_hold_where_a_piece_is_missing() -> None:
+def test_poses_are_finer_than_the_template_and_tolerate_a_missing_piece() -> None:
     aligner = fit_aligner([wedge(angle, angle % 7, -angle % 5) for angle in range(0, 360, 30)])
     here, moved = wedge(25, 0, 0), wedge(25, 3, -2)
     broken = moved.copy()
@@ -233,7 +233,7 @@ def test_the_stack_never_inverts_an_expert() -> None:
     assert weights[0] > 3 * weights[1]
 
 
-def test_positions_differ() -> None:
+def test_each_position_has_its_own_normal_values() -> None:
     random = np.random.default_rng(0)
     base = random.normal(0, 1, (20, 8, 10))
     normal = (base + random.normal(0, 0.1, (25, 20, 8, 10))).astype(np.float32)
@@ -249,7 +249,7 @@ def test_positions_differ() -> None:
     assert again.statistics(odd) == pytest.approx(unusual, abs=2e-2)
 
 
-def test_what_is_normal_in_two_ways_is_near_one_of_them() -> None:
+def test_the_nearest_of_two_normal_variants_counts() -> None:
     random = np.random.default_rng(0)
     ways = random.normal(0, 1, (2, 20, 8, 10))
     several = np.tile(ways, (12, 1, 1, 1)) + random.normal(0, 0.1, (24, 20, 8, 10))
@@ -380,7 +380,7 @@ def test_a_block_of_experts_has_its_prior_share_however_many_they_are() -> None:
     assert shares == pytest.approx(learners.BLOCK_SHARES, abs=0.12)
 
 
-def test_merits_of_few_images_do_not_choose_experts() -> None:
+def test_aurocs_of_few_images_hardly_change_weights() -> None:
     def weights(count: int) -> np.ndarray:
         truth = np.arange(2 * count) >= count
         lucky = np.where(truth, 1.0, -1.0)

@@ -36,7 +36,7 @@ def first_pass(*, ours_tell: bool) -> FirstPass:
 
 
 @pytest.mark.parametrize("ours_tell", [True, False])
-def test_networks_on_our_features_alone_take_part_where_that_helps(*, ours_tell: bool) -> None:
+def test_networks_on_the_engines_own_features_are_used_where_they_help(*, ours_tell: bool) -> None:
     first = first_pass(ours_tell=ours_tell)
     assert len(first.head.heads) == (BESIDE + OWN if ours_tell else BESIDE)
     results = without_second_pass(first)

@@ -270,13 +270,17 @@ def test_a_rate_is_counted_with_enough_images() -> None:
     assert not is_enough_for_rank(99, 0.02)
 
 
-def test_a_model_without_it_does_not_contain_it(make_plates: Make, tmp_path: Path) -> None:
+def test_a_model_without_the_backbone_does_not_contain_it(
+    make_plates: Make, tmp_path: Path
+) -> None:
     images = make_plates(10, 10)
     train(images, [], tmp_path / "without", options=TrainingOptions(pretrained=False))
     assert "backbone" not in artifacts.load(tmp_path / "without").model
 
 
-def test_models_of_normals_use_and_contain_it(make_plates: Make, tmp_path: Path) -> None:
+def test_models_of_normal_images_use_and_contain_the_backbone(
+    make_plates: Make, tmp_path: Path
+) -> None:
     images = make_plates(14, 0)
     outcome = train(images, make_plates(6, 6, first=700), tmp_path / "m")
     contents = artifacts.load(tmp_path / "m")

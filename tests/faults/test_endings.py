@@ -38,7 +38,7 @@ def test_the_body_of_the_flow_fails(scene: Scene) -> None:
     scene.check_finished()
 
 
-def test_prefect_tries_the_flow_again(scene: Scene) -> None:
+def test_prefect_retries_the_flow(scene: Scene) -> None:
     run = scene.inspect(breaks=[BODY], flow={"retries": 1})
     scene.fault(run.broken_at())
     run.finish()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 WHILE = 2.5
 
 
-def test_prefect_goes_away_and_comes_back(scene: Scene, prefect: PrefectServer) -> None:
+def test_prefect_is_unavailable_for_a_while(scene: Scene, prefect: PrefectServer) -> None:
     scene.endpoint.script(detect_seconds=0.2)
     with proxy_to("127.0.0.1", prefect.port) as proxy:
         run = scene.inspect(api_url=api_url_at(proxy.port))
@@ -37,7 +37,7 @@ def test_prefect_goes_away_and_comes_back(scene: Scene, prefect: PrefectServer) 
     scene.check_finished(in_flight=0)
 
 
-def test_prefect_goes_away_for_good(scene: Scene, prefect: PrefectServer) -> None:
+def test_prefect_becomes_unavailable_for_good(scene: Scene, prefect: PrefectServer) -> None:
     with proxy_to("127.0.0.1", prefect.port) as proxy:
         run = scene.inspect(api_url=api_url_at(proxy.port))
         scene.asking()
@@ -52,7 +52,7 @@ def test_prefect_goes_away_for_good(scene: Scene, prefect: PrefectServer) -> Non
         run.wait()
 
 
-def test_postgresql_goes_away_and_comes_back(
+def test_postgresql_is_unavailable_for_a_while(
     scene_on_postgresql: Scene, database_proxy: Proxy
 ) -> None:
     scene = scene_on_postgresql
@@ -85,7 +85,7 @@ def test_sqlite_is_locked_and_released(scene_on_sqlite: Scene) -> None:
     scene.check_finished(in_flight=0)
 
 
-def test_the_database_stays_away(scene_on_postgresql: Scene, database_proxy: Proxy) -> None:
+def test_the_database_stays_unavailable(scene_on_postgresql: Scene, database_proxy: Proxy) -> None:
     scene = scene_on_postgresql
     run = scene.inspect(store_patience_seconds="2")
     scene.asking()
@@ -101,7 +101,7 @@ def test_the_database_stays_away(scene_on_postgresql: Scene, database_proxy: Pro
     scene.check_finished()
 
 
-def test_a_run_is_killed_while_postgresql_is_away(
+def test_a_run_is_killed_while_postgresql_is_unavailable(
     scene_on_postgresql: Scene, database_proxy: Proxy
 ) -> None:
     scene = scene_on_postgresql
@@ -130,7 +130,7 @@ def test_a_run_is_killed_while_sqlite_is_locked(scene_on_sqlite: Scene) -> None:
     scene.check_finished()
 
 
-def test_the_service_goes_away_and_comes_back(scene: Scene) -> None:
+def test_the_service_is_unavailable_for_a_while(scene: Scene) -> None:
     with service_proxy(scene) as proxy:
         run = scene.inspect()
         scene.asking()
@@ -144,7 +144,7 @@ def test_the_service_goes_away_and_comes_back(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
-def test_a_run_ends_while_the_service_is_away(scene: Scene, number: signal.Signals) -> None:
+def test_a_run_ends_while_the_service_is_unavailable(scene: Scene, number: signal.Signals) -> None:
     with service_proxy(scene) as proxy:
         run = scene.inspect()
         scene.asking()

@@ -182,7 +182,7 @@ def test_a_manifest_that_changes_while_it_is_read_ends_the_run(
     assert store.runs.list()[0].status == "failed"
 
 
-def test_images_may_come_to_a_folder_while_it_is_read(
+def test_images_may_arrive_in_a_folder_while_it_is_read(
     images: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record has the SHA-256 of the listing that was inspected."""
@@ -215,7 +215,7 @@ def test_a_run_that_does_not_exist_is_not_resumed(endpoint: Endpoint, store: Sto
 
 
 @pytest.mark.parametrize("throttled", ["ThrottlingException", "InternalServerException"])
-def test_passing_failures_only_cost_time(
+def test_temporary_failures_only_cost_time(
     images: Path, endpoint: Endpoint, store: Store, throttled: str
 ) -> None:
     endpoint.script(fail={"DetectAnomalies": [throttled] * 5, "StopModel": [throttled] * 2})

@@ -54,7 +54,7 @@ def test_only_images_since_the_last_run_are_inspected(
 
 
 @pytest.mark.parametrize("in_bucket", [False, True])
-def test_an_image_that_cannot_be_read_is_recorded_once_and_holds_up_no_other(
+def test_an_image_that_cannot_be_read_is_recorded_once_and_delays_no_other(
     images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch, in_bucket: bool
 ) -> None:
     """Such an image used to end every run over new images with the same error."""

@@ -32,7 +32,7 @@ def counts(**values: int) -> RunCounts:
     return RunCounts(**{**given, "reused": 0, "pending": 0, **values})
 
 
-def test_a_rate_needs_some_verdicts_and_its_limit() -> None:
+def test_a_reject_rate_needs_some_verdicts_and_a_limit() -> None:
     assert too_many_rejects(counts(rejected=19), 0.3) is None
     assert too_many_rejects(counts(accepted=80, rejected=20), 0.3) is None
     message = too_many_rejects(counts(accepted=70, rejected=30, pending=5), 0.3)

@@ -159,7 +159,7 @@ def test_false_alarms_are_linked_from_the_top(seen: Visit) -> None:
     assert seen.page.evaluate("document.querySelector(':target').id") == "line-11"
 
 
-def test_paper_has_every_reject_in_order_four_to_a_row(seen: Visit) -> None:
+def test_printed_pages_have_every_reject_in_order_four_to_a_row(seen: Visit) -> None:
     seen.page.fill("#find", "fl-17")
     seen.page.select_option("#sort", "unsure")
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")

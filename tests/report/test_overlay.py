@@ -41,7 +41,7 @@ def test_the_legend_has_a_swatch_for_each_type() -> None:
         assert (legend == color).all(axis=1).sum() > 50
 
 
-def test_without_a_mask_the_legend_is_there_all_the_same() -> None:
+def test_the_legend_is_drawn_even_without_a_mask() -> None:
     sheet = opened(draw_overlay(picture(SIZE, "PNG"), None, facts((), has_mask=False)))
     assert sheet.height > SIZE[1]
     assert np.asarray(sheet.crop((0, 0, *SIZE))).std() == 0

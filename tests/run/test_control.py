@@ -5,7 +5,7 @@ from __future__ import annotations
 from lfv.run.control import Ending, RunControl
 
 
-def test_what_began_last_ends_first() -> None:
+def test_what_was_started_last_is_ended_first() -> None:
     control, told = RunControl(), list[str]()
     with (
         control.on_end(lambda: told.append("other processes")),

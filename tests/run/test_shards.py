@@ -94,7 +94,7 @@ def test_a_shard_that_cannot_reach_the_model_does_not_end_the_others(
     assert control.ending is None
 
 
-def test_a_shard_that_is_interrupted_says_by_what(
+def test_an_interrupted_shard_reports_the_cause(
     store: Store, context: RunContext, lease: Lease, leader: tuple[Share, RunControl]
 ) -> None:
     control = RunControl()
@@ -116,7 +116,7 @@ def test_a_shard_ends_with_the_run(store: Store, context: RunContext, lease: Lea
     assert control.ending is Ending.INTERRUPTED
 
 
-def test_a_claim_lasts_seconds_at_its_workers_own_pace(
+def test_a_claim_has_as_many_lines_as_its_worker_inspects_in_seconds(
     store: Store, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = [an_item(line, line) for line in range(51, 2001)]
@@ -141,7 +141,7 @@ def test_a_claim_lasts_seconds_at_its_workers_own_pace(
     assert of_38_in_a_second == 75
 
 
-def test_a_report_that_hangs_does_not_hold_up_the_end(
+def test_a_report_that_hangs_does_not_delay_the_end(
     store: Store, context: RunContext, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "_LEAVE_SECONDS", 0.1)

@@ -33,7 +33,7 @@ def detect_in_batches(run: ActiveRun, size: int) -> list[DetectedBatch]:
         return list(pool.map(lambda batch: detect_batch(run, batch), batches))
 
 
-def test_a_slow_image_holds_up_nothing_but_its_batch(tmp_path: Path, store: Store) -> None:
+def test_a_slow_image_delays_only_its_batch(tmp_path: Path, store: Store) -> None:
     others_done = threading.Event()
     answered: list[bytes] = []
 
@@ -125,7 +125,7 @@ def test_a_model_that_never_answers_records_nothing(tmp_path: Path, store: Store
             assert store.inspections.counts(run.run_id).pending == images
 
 
-def test_a_terminal_that_is_gone_does_not_hold_up_the_run(tmp_path: Path, store: Store) -> None:
+def test_a_closed_terminal_does_not_delay_the_run(tmp_path: Path, store: Store) -> None:
     def closed(_: Progress) -> None:
         raise BrokenPipeError("the reader of stderr has ended")
 

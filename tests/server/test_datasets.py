@@ -105,7 +105,7 @@ def attributes(**classes: str) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_order_of_a_line_has_no_meaning(
+def test_the_order_of_members_does_not_matter(
     service: Service, client: Any, project: str, turned: bool
 ) -> None:
     """A verdict is not a label, and another class does not hide the label."""

@@ -113,7 +113,7 @@ def test_a_detector_is_calibrated_hosted_and_moved(
     assert [detect(there, "plates", body) for body in bodies[:4]] == verdicts[:4]
 
 
-def test_a_refused_graph_ends_the_service_at_its_start(
+def test_a_refused_onnx_file_ends_the_service_at_its_start(
     start: Callable[..., Service], tmp_path: Path
 ) -> None:
     path = tmp_path / "graph.onnx"
@@ -128,7 +128,7 @@ def test_a_refused_graph_ends_the_service_at_its_start(
     assert not list((service.home / "graphs").iterdir())
 
 
-def test_only_accepted_graphs_are_kept(detector: Path, tmp_path: Path) -> None:
+def test_only_accepted_onnx_files_are_kept(detector: Path, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     try:
         given = ServeOptions(home=home.root, detector=detector)

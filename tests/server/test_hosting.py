@@ -148,7 +148,7 @@ def gif() -> bytes:
         (png() + b"\0" * 8 * 1024 * 1024, "image/png", "the image has more than 8388608 bytes"),
     ],
 )
-def test_images_refused_by_name(
+def test_unusable_images_are_refused_with_the_reason(
     client: Any, hosted: str, body: bytes, content_type: str, problem: str
 ) -> None:
     with pytest.raises(client.exceptions.ValidationException, match=problem):

@@ -255,7 +255,7 @@ def mask_of(size: tuple[int, int]) -> bytes:
     ],
     ids=["jpeg", "wide", "large", "bomb", "damaged", "small", "double"],
 )
-def test_masks_refused_by_name(
+def test_unusable_masks_are_reported_with_the_reason(
     client: Any, service: Service, project: str, mask: bytes, why: str | None
 ) -> None:
     """A few kilobytes can encode a gigabyte of pixels, which are never decoded."""

@@ -76,7 +76,7 @@ def test_each_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_the_end_of_the_service_ends_it() -> None:
+def test_a_write_is_abandoned_when_the_service_ends() -> None:
     def write() -> None:
         raise UnwritableError("full")
 

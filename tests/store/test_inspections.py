@@ -279,7 +279,7 @@ def test_hostile_text_is_stored_and_found(store: Store) -> None:
     assert store.audit.verify().ok
 
 
-def test_attributes_are_json_to_sql(store: Store) -> None:
+def test_attributes_are_json_in_sql(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     store.inspections.record(run_id, [judged(model_id, 1, attributes={"b": 1, "a": {"c": "x"}})])

@@ -86,7 +86,7 @@ def test_the_second_run_joins_and_the_last_one_stops(store: Store) -> None:
     assert acquire(store, a_model(store, "2"), first, 4).hosting_id != one.hosting_id
 
 
-def test_joining_while_it_stops_is_refused_until_it_has_stopped(store: Store) -> None:
+def test_joining_a_stopping_hosting_is_refused_until_it_has_stopped(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     lease = acquire(store, model_id, run_id)

@@ -49,7 +49,7 @@ def lines(store: Store, run_id: str, **values: Any) -> list[int]:
     return [row["line_number"] for row in store.pages.gallery(run_id, **values)]
 
 
-def test_a_screen_of_a_run(store: Store, run_id: str) -> None:
+def test_a_page_of_a_run(store: Store, run_id: str) -> None:
     assert lines(store, run_id) == [1, 2, 3, 4, 5]
     assert lines(store, run_id, after=2, limit=2) == [3, 4]
     assert lines(store, run_id, outcome="reject") == [2, 4]
@@ -131,7 +131,7 @@ def statements(store: Store) -> Iterator[list[tuple[str, Any]]]:
     sa.event.remove(store.database.engine, "before_cursor_execute", note)
 
 
-def test_a_screen_reads_no_table_whole(sqlite_url: str) -> None:
+def test_a_page_reads_no_whole_table(sqlite_url: str) -> None:
     """On SQLite: PostgreSQL plans by statistics, which an almost empty database has not."""
     with open_store(sqlite_url) as store:
         run_id = five_lines(store)

@@ -47,7 +47,7 @@ def rows(store: Store, view: str) -> list[dict[str, Any]]:
         return [dict(row) for row in result.mappings()]
 
 
-def test_it_is_upgraded_and_its_audit_log_verifies(old_url: str) -> None:
+def test_the_database_is_upgraded_and_its_audit_log_verifies(old_url: str) -> None:
     with pytest.raises(SchemaOutdated, match=r"revision 0002.*lfv db upgrade"):
         open_store(old_url, migrate=False)
     with open_store(old_url, migrate=True) as store:
@@ -85,7 +85,7 @@ def test_nothing_is_lost(old_url: str) -> None:
         assert (rate["inspected"], rate["rejected"], rate["errors"], rate["lines"]) == (4, 1, 1, 6)
 
 
-def test_its_interrupted_run_is_resumed(old_url: str) -> None:
+def test_the_interrupted_run_is_resumed(old_url: str) -> None:
     with open_store(old_url, migrate=True) as store:
         run = store.runs.resume(SECOND, flow_run_id=None)
         assert run.model_id is not None

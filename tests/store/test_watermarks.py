@@ -85,7 +85,7 @@ def test_an_object_belongs_to_the_run_that_claimed_it_first(store: Store) -> Non
     assert store.inspections.counts("b").total == 1
 
 
-def test_projects_and_sources_have_their_own(store: Store) -> None:
+def test_projects_and_sources_have_separate_claims(store: Store) -> None:
     begin(store, "a")
     begin(store, "b", project_name="another")
     begin(store, "c", source="elsewhere/")
@@ -128,7 +128,7 @@ def test_the_same_content_with_another_stamp_is_not_a_new_object(store: Store) -
 
 
 @pytest.mark.parametrize(("code", "times"), [("throttled", 2), ("rejected", 1), ("ended", 4)])
-def test_an_error_leaves_an_object_new_as_often_as_its_code_says(
+def test_an_error_leaves_an_object_new_as_often_as_its_code_allows(
     store: Store, code: str, times: int
 ) -> None:
     source = begin(store, "a")

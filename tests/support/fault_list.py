@@ -66,7 +66,7 @@ FAULTS: Mapping[str, Fault] = {
         RUN,
         _STOP,
         10,
-        ("test_endings.py::test_prefect_tries_the_flow_again",),
+        ("test_endings.py::test_prefect_retries_the_flow",),
     ),
     "sigint": Fault(
         "Ctrl-C (SIGINT)",
@@ -188,7 +188,7 @@ FAULTS: Mapping[str, Fault] = {
         RUN,
         "as without the fault",
         None,
-        ("test_outages.py::test_prefect_goes_away_and_comes_back",),
+        ("test_outages.py::test_prefect_is_unavailable_for_a_while",),
     ),
     "prefect-gone": Fault(
         "Prefect API gone for good",
@@ -196,7 +196,7 @@ FAULTS: Mapping[str, Fault] = {
         RUN,
         "as without the fault",
         None,
-        ("test_outages.py::test_prefect_goes_away_for_good",),
+        ("test_outages.py::test_prefect_becomes_unavailable_for_good",),
     ),
     "database-pause": Fault(
         "results database unavailable or locked for a while",
@@ -205,7 +205,7 @@ FAULTS: Mapping[str, Fault] = {
         "5 min, billed",
         None,
         (
-            "test_outages.py::test_postgresql_goes_away_and_comes_back",
+            "test_outages.py::test_postgresql_is_unavailable_for_a_while",
             "test_outages.py::test_sqlite_is_locked_and_released",
         ),
     ),
@@ -216,7 +216,7 @@ FAULTS: Mapping[str, Fault] = {
         RUN,
         "`store_patience_seconds` (5 min) + 10 s; with SQLite 30 s more for each attempt",
         40,
-        ("test_outages.py::test_the_database_stays_away",),
+        ("test_outages.py::test_the_database_stays_unavailable",),
     ),
     "database-kill": Fault(
         "SIGKILL of the run while the results database is unavailable",
@@ -225,7 +225,7 @@ FAULTS: Mapping[str, Fault] = {
         "15 s; with SQLite locked, 45 s",
         30,
         (
-            "test_outages.py::test_a_run_is_killed_while_postgresql_is_away",
+            "test_outages.py::test_a_run_is_killed_while_postgresql_is_unavailable",
             "test_outages.py::test_a_run_is_killed_while_sqlite_is_locked",
         ),
     ),
@@ -235,7 +235,7 @@ FAULTS: Mapping[str, Fault] = {
         RUN,
         "as without the fault",
         None,
-        ("test_outages.py::test_the_service_goes_away_and_comes_back",),
+        ("test_outages.py::test_the_service_is_unavailable_for_a_while",),
     ),
     "service-gone": Fault(
         "model API unreachable for longer, also at the end of the run",
@@ -244,7 +244,7 @@ FAULTS: Mapping[str, Fault] = {
         f"{RUN}, {GUARD} or {SWEEPER}",
         "5 s after the API is back (a sweep interval after a long outage)",
         15,
-        ("test_outages.py::test_a_run_ends_while_the_service_is_away",),
+        ("test_outages.py::test_a_run_ends_while_the_service_is_unavailable",),
     ),
     "service-kill": Fault(
         "SIGKILL of the run while the model API is unreachable",
@@ -252,7 +252,7 @@ FAULTS: Mapping[str, Fault] = {
         f"{GUARD} or {SWEEPER}",
         "5 s after the API is back (a sweep interval after a long outage)",
         15,
-        ("test_outages.py::test_a_run_ends_while_the_service_is_away",),
+        ("test_outages.py::test_a_run_ends_while_the_service_is_unavailable",),
     ),
     "throttling": Fault(
         "model API throttles, or returns 500",

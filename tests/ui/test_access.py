@@ -271,7 +271,7 @@ def test_without_users_other_machines_get_nothing(tmp_path: Path) -> None:
         assert asyncio.run(status("192.0.2.7")) == 403
 
 
-def test_answers_carry_the_headers(place: Scene, browser: Browser) -> None:
+def test_responses_have_the_security_headers(place: Scene, browser: Browser) -> None:
     for address in ("/login", "/assets/style.css", "/nothing", "/health"):
         headers = browser.get(address).headers
         policy = headers["content-security-policy"]
@@ -284,7 +284,7 @@ def test_answers_carry_the_headers(place: Scene, browser: Browser) -> None:
     assert browser.get("/login").headers["cache-control"] == "no-store"
 
 
-def test_names_and_comments_hold_no_script(tmp_path: Path) -> None:
+def test_names_and_comments_cannot_inject_scripts(tmp_path: Path) -> None:
     evil = '<script>alert(1)</script><img src=x onerror="alert(2)">'
     with scene(tmp_path / "home", name="x' onload='alert(3)") as made, served(made) as mara:
         part, *_ = mara.claim()
@@ -298,7 +298,7 @@ def test_names_and_comments_hold_no_script(tmp_path: Path) -> None:
             assert not [name for name in elements.attributes if name.startswith("on")], address
 
 
-def test_names_of_projects_and_reasons_of_approvals_hold_no_script(tmp_path: Path) -> None:
+def test_names_of_projects_and_reasons_of_approvals_cannot_inject_scripts(tmp_path: Path) -> None:
     evil = '\'"><script>alert(1)</script><img src=x onerror="alert(2)">'
     with scene(tmp_path / "home") as made, served(made) as mara:
         key = ModelKey("lookoutvision", evil, evil, evil)

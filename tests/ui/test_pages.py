@@ -232,7 +232,9 @@ def test_a_missing_image_is_shown_as_missing(place: Scene, mara: Browser) -> Non
     assert row["image_sha256"] in mara.get(f"/parts/{gone}").text
 
 
-def test_the_page_of_a_part_that_was_not_inspected_says_so(place: Scene, mara: Browser) -> None:
+def test_the_page_of_a_part_that_was_not_inspected_shows_the_reason(
+    place: Scene, mara: Browser
+) -> None:
     (part,) = (number for number in place.parts() if not place.store.results.get(number)["verdict"])
     page = mara.get(f"/parts/{part}").text
     for text in ("<h2>Not inspected</h2>", "There is no such file.", "is not reviewed"):
@@ -348,7 +350,7 @@ def test_a_model_that_is_up_can_be_stopped_after_hundreds_of_later_hostings(
     assert f'action="/models/{other}/stop"' not in mara.get(f"/models/{other}").text
 
 
-def test_models_beyond_one_screen_are_on_the_next(place: Scene, mara: Browser) -> None:
+def test_models_beyond_one_page_are_on_the_next(place: Scene, mara: Browser) -> None:
     host = place.store.models.get(place.model_id).key.host
     for number in range(2, 204):
         place.store.models.register(ModelKey(host, f"arn:{number}", "others", str(number)))

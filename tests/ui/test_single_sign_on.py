@@ -174,7 +174,7 @@ def test_an_id_token_that_the_provider_has_not_signed_is_refused(
     assert log_in(browser).status_code == 303
 
 
-def test_a_key_that_the_provider_has_changed_is_read_anew(
+def test_a_changed_key_of_the_provider_is_read_again(
     provider: Provider, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert log_in(browser).status_code == 303

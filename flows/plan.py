@@ -50,7 +50,7 @@ def plan_run(run: ActiveRun) -> None:
             source, run.reader, strict=request.strict, profile=profile, skipped=skipped
         )
         for objects in _batches(new_objects(run, lines, skipped), CHECKED_TOGETHER):
-            _check(run, [one.line for one in objects], objects)
+            _check(run, [new_object.line for new_object in objects], objects)
         digest = store.watermarks.digest(run.run_id)
     else:
         kind = manifest_kind(source, run.reader)

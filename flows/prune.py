@@ -75,8 +75,8 @@ def _delete_artifacts(client: SyncPrefectClient, flow_runs: list[UUID]) -> None:
     """Delete the artifacts of flow runs, which Prefect would keep without them."""
     theirs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=flow_runs))
     while artifacts := client.read_artifacts(artifact_filter=theirs, limit=_TOGETHER):
-        for one in artifacts:
-            client.delete_artifact(one.id)
+        for artifact in artifacts:
+            client.delete_artifact(artifact.id)
 
 
 def _prune_flow_runs(older_than_days: float, *, dry_run: bool) -> int:
@@ -98,8 +98,8 @@ def _prune_flow_runs(older_than_days: float, *, dry_run: bool) -> int:
             )
             if not dry_run:
                 _delete_artifacts(client, [one.id for one in page])
-                for one in page:
-                    client.delete_flow_run(one.id)
+                for flow_run in page:
+                    client.delete_flow_run(flow_run.id)
             removed += len(page)
             if len(page) < _TOGETHER:
                 return removed

@@ -41,7 +41,7 @@ def stop_idle_models(
             key="models-left-up", markdown="\n".join(["# Models left up", "", *bullets(lines)])
         )
         if not all(
-            [*(one.stopped for one in report.swept), *(one.stopped for one in report.unknown)]
+            [*(one.stopped for one in report.swept), *(model.stopped for model in report.unknown)]
         ):
             emit(MODEL_LEFT_RUNNING, {"prefect.resource.id": "lfv.sweep"}, {"models": lines})
         raise ModelsLeftUp("; ".join(lines))

@@ -35,7 +35,7 @@ def find_onnx_file(path: Path) -> Path:
     if not found:
         raise ValueError(f"There is no ONNX file in {path}")
     if len(found) > 1:
-        names = ", ".join(str(one.relative_to(path)) for one in found[:3])
+        names = ", ".join(str(file.relative_to(path)) for file in found[:3])
         raise ValueError(f"There are several ONNX files in {path} ({names}): give one of them")
     return found[0]
 

@@ -68,7 +68,7 @@ class Approvals(Part):
         with self._database.read() as conn:
             rows = conn.execute(_APPROVALS.where(ApprovalTable.id.in_(newest))).mappings()
             found = [record_from(Approval, row) for row in rows]
-        return {one.model_id: one for one in found if one.model_id is not None}
+        return {approval.model_id: approval for approval in found if approval.model_id is not None}
 
     def history(self, project_name: str, *, host: str, limit: int = 20) -> Sequence[Approval]:
         """Return the approvals and withdrawals of a project, newest first."""

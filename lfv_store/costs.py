@@ -37,7 +37,7 @@ class Costs(Part):
     def since(self, at: datetime) -> Sequence[HostingSum]:
         """Return what each hosting that was requested since `at` cost so far."""
         columns = HOSTING_COSTS.c
-        wanted = sa.select(*(columns[one.name] for one in fields(HostingSum)))
+        wanted = sa.select(*(columns[field.name] for field in fields(HostingSum)))
         with self._database.read() as conn:
             rows = conn.execute(wanted.where(columns.requested_at >= at)).mappings()
             return [HostingSum(**row) for row in rows]

@@ -103,8 +103,8 @@ class Inspections(Part):
             mine, ask = done, pending
             if claims is not None:
                 got = claim_objects(change, run, claims)
-                mine = [one for one in done if one.line_number in got]
-                ask = [one for one in pending if one.line_number in got]
+                mine = [inspection for inspection in done if inspection.line_number in got]
+                ask = [item for item in pending if item.line_number in got]
             if mine:
                 self._record(run_id, mine, change)
             _insert_pending(change, run, ask)

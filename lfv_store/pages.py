@@ -116,9 +116,9 @@ class Pages(Part):
                 .order_by(AnomalyTable.detection_id, AnomalyTable.position)
             ).all()
         anomalies: dict[int, list[tuple[str, float, str | None]]] = {}
-        for one in found:
-            shown = (one.name, one.total_percentage_area, one.color)
-            anomalies.setdefault(one.detection_id, []).append(shown)
+        for anomaly in found:
+            shown = (anomaly.name, anomaly.total_percentage_area, anomaly.color)
+            anomalies.setdefault(anomaly.detection_id, []).append(shown)
         return {
             row[0]: Annotations(
                 *row[1:3], bool(row[3]), bool(row[4]), tuple(anomalies.get(row[0], ()))
@@ -311,8 +311,8 @@ def _lines(
         has_it = _has_anomaly(conn, anomaly)
         branches = [one.where(has_it) for one in branches]
     parts = [
-        sa.select(one.order_by(line + 0 if outcome == "error" else line).limit(limit).subquery())
-        for one in branches
+        sa.select(branch.order_by(line + 0 if outcome == "error" else line).limit(limit).subquery())
+        for branch in branches
     ]
     together = sa.union(*parts).subquery()
     return sa.select(together.c.line_number).order_by(together.c.line_number).limit(limit)

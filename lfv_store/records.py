@@ -177,7 +177,7 @@ class Line:
     expected_mask_ref: str | None = None
 
 
-LINE_FIELDS = tuple(one.name for one in fields(Line))
+LINE_FIELDS = tuple(member.name for member in fields(Line))
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def _renew(conn: Connection, run: int, worker: str, holding: Holding, until: dat
             )
         )
         return
-    held = [one for one in stored if one["first"] in holding.claims]
+    held = [claim for claim in stored if claim["first"] in holding.claims]
     _update(conn, run, worker, expires_at=until, claims=held, images=holding.images)
 
 

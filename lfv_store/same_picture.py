@@ -72,5 +72,5 @@ def _origin(conn: Connection, inspection_id: int) -> Any:
         .where(ReviewTable.inspection_id == inspection_id)
         .order_by(ReviewTable.id)
     )
-    found = [one for one in effective_reviews(rows) if one.kind != "conflict"]
+    found = [review for review in effective_reviews(rows) if review.kind != "conflict"]
     return (found[-1].shown or {}).get(GIVEN_ON) if found else None

@@ -30,8 +30,8 @@ def image_results(store: Store, run_id: str) -> list[ImageResult]:
     from lfv.formats.answers import DetectAnomalyResult
 
     answers = {
-        one.line_number: DetectAnomalyResult.from_response(one.response)
-        for one in store.verdicts.candidates(run_id)
+        detection.line_number: DetectAnomalyResult.from_response(detection.response)
+        for detection in store.verdicts.candidates(run_id)
     }
     return [_result(row, answers.get(row["line_number"])) for row in store.results.rows(run_id)]
 

@@ -318,7 +318,7 @@ def approvals(
     with store_from(settings) as store:
         found = store.approvals.history(project, host=settings.host, limit=limit)
     if as_json:
-        output.show_json([asdict(one) for one in found])
+        output.show_json([asdict(approval) for approval in found])
         return
     rows = [
         (local_time(one.decided_at), one.model_version or "withdrawn", one.decided_by, one.reason)
@@ -356,9 +356,9 @@ def _approved_versions(settings: Settings) -> set[tuple[str, str]]:
         output.note(f"the approved versions are unknown: {error}")
         return set()
     return {
-        (one.project_name, one.model_version)
-        for one in found
-        if one.host == settings.host and one.model_version is not None
+        (approval.project_name, approval.model_version)
+        for approval in found
+        if approval.host == settings.host and approval.model_version is not None
     }
 
 

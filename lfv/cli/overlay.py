@@ -110,7 +110,7 @@ def overlay(
                 output.note(f"line {one.line_number}, {one.source_ref}: {one.error}")
         if not drawn:
             output.note("no image to draw; --verdict or --line selects others")
-    if any(one.file is None for one in drawn):
+    if any(picture.file is None for picture in drawn):
         raise typer.Exit(ExitStatus.SOME_NOT_INSPECTED)
 
 

@@ -150,7 +150,7 @@ def _as_dict(found: Parity, old: Side, new: Side) -> dict[str, Any]:
         "old_against_labels": _quality(found.old_quality),
         "new_against_labels": _quality(found.new_quality),
         "only_old": [one.refs[0] for one in found.only_old],
-        "only_new": [one.refs[0] for one in found.only_new],
+        "only_new": [image.refs[0] for image in found.only_new],
         "disagreements": [
             {
                 "old_ref": pair.old.refs[0],

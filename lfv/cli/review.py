@@ -86,14 +86,14 @@ def list_(
     columns = ("run", "line", "image", "model's answer", "why", "inspected")
     rows = [
         (
-            short_id(one.run_id),
-            one.line_number,
-            one.source_ref,
-            answer(one.is_anomalous, one.confidence),
-            reasons_text(one.reasons),
-            local_time(one.inspected_at),
+            short_id(inspection.run_id),
+            inspection.line_number,
+            inspection.source_ref,
+            answer(inspection.is_anomalous, inspection.confidence),
+            reasons_text(inspection.reasons),
+            local_time(inspection.inspected_at),
         )
-        for one in waiting
+        for inspection in waiting
     ]
     output.show_table(columns, rows, right=("line",))
     if not waiting:
@@ -155,7 +155,7 @@ def record(
     if as_json:
         shown = {
             "review_id": recorded.review_id,
-            "history": [asdict(one) for one in recorded.history],
+            "history": [asdict(review) for review in recorded.history],
             "policy_verdict": inspection["verdict"],
             "final_verdict": inspection["final_verdict"],
             "left_to_review": waiting,
@@ -183,7 +183,7 @@ def _about(
         "model's answer": answer(inspection["is_anomalous"], inspection["confidence"])
         or f"none, {inspection['error']}",
         "by the policy": policy.rstrip(": ") if inspection["verdict"] else None,
-        "earlier reviews": ", ".join(f"{_said(one)} by {one.reviewer}" for one in earlier),
+        "earlier reviews": ", ".join(f"{_said(review)} by {review.reviewer}" for review in earlier),
         "left to review": left + (f", next line {following}" if following else ""),
     }
 

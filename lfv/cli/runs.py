@@ -116,7 +116,7 @@ def runs(
         for run, counts in listed
     ]
     output.show_table((*columns, *numbers, "started by"), rows, right=numbers)
-    if not listed and any(one is not None for one in (project, status, source, since)):
+    if not listed and any(condition is not None for condition in (project, status, source, since)):
         output.note("no run meets these conditions; `lfv runs` lists all")
     elif not listed:
         output.note("no runs yet; `lfv inspect` starts one")

@@ -195,8 +195,8 @@ def list_(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False
         )
         return
     rows = [
-        (one.name, one.role, "" if one.active else "removed", local_time(one.created_at))
-        for one in users
+        (user.name, user.role, "" if user.active else "removed", local_time(user.created_at))
+        for user in users
     ]
     output.show_table(("name", "role", "", "since"), rows)
     if not users:

@@ -253,10 +253,10 @@ def _wait_ready(plant: Plant) -> None:
         state = plant.state()
         if state is None or not state.running:
             return False
-        for one in state.services:
-            if one.pid is not None and one.name not in started and not state.ready:
-                output.note(f"lfv: {one.name} started")
-                started.add(one.name)
+        for service in state.services:
+            if service.pid is not None and service.name not in started and not state.ready:
+                output.note(f"lfv: {service.name} started")
+                started.add(service.name)
         return state.ready
 
     try:

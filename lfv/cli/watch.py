@@ -191,9 +191,9 @@ class _Watch:
                 limit=_FLOW_RUNS,
             )
         wanted = {**deployment.parameters, **self._parameters}
-        for one in flow_runs:
-            if all(one.parameters.get(name) == wanted.get(name) for name in _SAME_OBJECTS):
-                return str(one.id)
+        for flow_run in flow_runs:
+            if all(flow_run.parameters.get(name) == wanted.get(name) for name in _SAME_OBJECTS):
+                return str(flow_run.id)
         return None
 
     def _start(self) -> UUID:

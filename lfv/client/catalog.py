@@ -87,7 +87,7 @@ def model_entries(
         entries = []
         for name in sorted(names):
             models = listed("ListModels", "Models", ProjectName=name)
-            entries += sorted((_entry(name, one) for one in models), key=_age, reverse=True)
+            entries += sorted((_entry(name, model) for model in models), key=_age, reverse=True)
         if with_training:
             entries = [replace(one, training=_training(client, one.model_arn)) for one in entries]
         return entries
@@ -99,7 +99,7 @@ def _training(client: Any, model_arn: str) -> TrainingRequest | None:
         return None
     try:
         tags = client.list_tags_for_resource(ResourceArn=model_arn).get("Tags", ())
-        return TrainingRequest.from_tags({one["Key"]: one["Value"] for one in tags})
+        return TrainingRequest.from_tags({tag["Key"]: tag["Value"] for tag in tags})
     except (*FAILURES, ValueError) as error:  # such as a role that may not read tags
         logger.info("the options with which %s was trained are not known: %s", model_arn, error)
         return None

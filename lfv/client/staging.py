@@ -167,7 +167,7 @@ def _common_fit(mode: FitMode, source: str, reader: SourceReader, names: LabelNa
     sizes: list[tuple[int, int]] = []
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="measuring") as pool:
         records = read_manifest(source, reader, profile=replace(TRAINING, names=names))
-        items = (one for one in records if isinstance(one, ManifestItem))
+        items = (record for record in records if isinstance(record, ManifestItem))
         training = (one for one in items if split_of(one.attributes) not in {TEST, VALIDATION})
         while chunk := list(islice(training, _CHUNK)):
             sizes += filter(None, pool.map(size_of, chunk))

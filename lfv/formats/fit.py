@@ -195,7 +195,7 @@ def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 def fit_for(sizes: Iterable[tuple[int, int]], size: tuple[int, int]) -> FitMode:
     """Return the least invasive fit of images of these (width, height) to `size`."""
-    off = max((_stretch_factor(one, size) for one in sizes), default=1.0)
+    off = max((_stretch_factor(other, size) for other in sizes), default=1.0)
     if off <= MOST_STRETCH:
         return FitMode.SCALE
     return FitMode.CROP if off <= MOST_CUT else FitMode.STRETCH

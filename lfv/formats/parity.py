@@ -50,7 +50,7 @@ class Pair:
     @property
     def label(self) -> bool | None:
         """The label known to either side; None if there is none or they contradict each other."""
-        labels = {one.label for one in (self.old, self.new)} - {None}
+        labels = {image.label for image in (self.old, self.new)} - {None}
         return labels.pop() if len(labels) == 1 else None
 
 
@@ -192,7 +192,7 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 
 def _unique(side: Sequence[ComparedAnswer]) -> list[ComparedAnswer]:
-    return list({one.sha256 or one.refs[0]: one for one in side}.values())
+    return list({image.sha256 or image.refs[0]: image for image in side}.values())
 
 
 #: By what images are paired, in this order.

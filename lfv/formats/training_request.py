@@ -101,7 +101,7 @@ class TrainingRequest:
             self.detector and f"detector {self.detector[:_SHORT]}",
             self.fitted and f"other sizes {self.fitted}",
         )
-        return tuple(one for one in given if one)
+        return tuple(option for option in given if option)
 
 
 #: The options of the service.

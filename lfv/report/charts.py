@@ -156,9 +156,9 @@ def pareto(types: Sequence[ReportType]) -> tuple[ParetoRow, ...]:
         ranked = [*ranked[: _TYPES - 1], others]
     rows, sum_so_far = [], 0
     most = max(one.images for one in ranked)
-    for one in ranked:
-        sum_so_far += one.images
+    for kind in ranked:
+        sum_so_far += kind.images
         rows.append(
-            ParetoRow(one.name, one.color, one.images, one.images / most, sum_so_far / total)
+            ParetoRow(kind.name, kind.color, kind.images, kind.images / most, sum_so_far / total)
         )
     return tuple(rows)

@@ -58,7 +58,7 @@ class ReportImage:
     @property
     def area(self) -> float:
         """The share of the image that all anomaly types cover together, 0 to 1."""
-        return sum(one.area for one in self.anomalies)
+        return sum(anomaly.area for anomaly in self.anomalies)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def draw_overlay(data: bytes, mask_png: bytes | None, facts: OverlayFacts) -> by
         size = (picture.width * factor, picture.height * factor)
         picture = picture.resize(size, Image.Resampling.NEAREST)
     line = max(2, round(max(picture.size) / 500))
-    marks = draw_marks(mask_png, [one.color for one in facts.anomalies], picture.size, line)
+    marks = draw_marks(mask_png, [anomaly.color for anomaly in facts.anomalies], picture.size, line)
     if marks is None and not facts.has_mask:
         marks = draw_heat(facts.heat_map, picture.size)
     if marks is not None:

@@ -138,7 +138,7 @@ def _card(image: ReportImage, thumbnail: AnyThumbnail | None) -> Card:
     name = image.source_ref.rstrip("/").rpartition("/")[2] or image.source_ref
     serial, others = split_serial(image.attributes)
     more = max(0, len(others) - _ATTRIBUTES)
-    types = [one.name for one in image.anomalies]
+    types = [anomaly.name for anomaly in image.anomalies]
     reasons = tuple(plain_sentence(reason, types) for reason in image.reasons)
     return Card(image, name, thumbnail, reasons, serial, others[:_ATTRIBUTES], more)
 
@@ -235,9 +235,9 @@ def _evaluation_facts(evaluation: Evaluation) -> list[tuple[str, object]]:
         "Area under ROC": score(evaluation.roc_auc),
         "Average precision": score(evaluation.average_precision),
     }
-    for one in evaluation.types:
-        if one.average_iou is not None:
-            measures[f"IoU of {one.name}"] = score(one.average_iou)
+    for kind in evaluation.types:
+        if kind.average_iou is not None:
+            measures[f"IoU of {kind.name}"] = score(kind.average_iou)
     return facts(measures)
 
 

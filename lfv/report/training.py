@@ -147,7 +147,7 @@ def training_page(report: TrainingReport) -> str:
         false_negative=sum(not one.is_anomalous for one in wrong),
         histogram=_histogram(report),
         curves=[_draw(curve) for curve in report.curves],
-        worst=[_Worst(one, _thumbnail(one)) for one in _worst(tested)],
+        worst=[_Worst(image, _thumbnail(image)) for image in _worst(tested)],
         reading=_reading_help(report),
     )
 
@@ -160,14 +160,14 @@ def _facts(report: TrainingReport) -> list[tuple[str, object]]:
             "Trained on": Shown(
                 f"{whole(report.normal)} normal and {whole(report.anomalous)} anomalous images"
             ),
-            "Anomaly types": ", ".join(one.name for one in report.types),
+            "Anomaly types": ", ".join(kind.name for kind in report.types),
             "Options": ", ".join(report.options),
         }
     )
 
 
 def _histogram(report: TrainingReport) -> Histogram | None:
-    probabilities = [(one.probability, one.is_anomalous_truth) for one in report.tested]
+    probabilities = [(image.probability, image.is_anomalous_truth) for image in report.tested]
     return score_histogram(probabilities, report.threshold)
 
 

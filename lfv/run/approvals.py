@@ -69,7 +69,7 @@ class LatestVersion:
 
 def latest_after_training(store: Store, project: str, trained: str, host: str) -> LatestVersion:
     """Return which version runs use if they name none, after a training of `trained`."""
-    earlier = (one.key.model_version for one in store.models.find(project, host=host))
+    earlier = (model.key.model_version for model in store.models.find(project, host=host))
     return LatestVersion(
         project,
         trained,

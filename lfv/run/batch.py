@@ -98,7 +98,7 @@ class _Batches:
         first = next(items, None)
         if first is None:
             return []
-        same_format = (one for one in items if one.image.format == first.image.format)
+        same_format = (item for item in items if item.image.format == first.image.format)
         return [first, *islice(same_format, MOST_IMAGES - 1)]
 
     def collect_earlier(self) -> None:
@@ -288,7 +288,7 @@ class _Batches:
             seen.update(part)
             for key in part:
                 waiting.pop(keys[key], None)
-            self.answered += sum(one.error_code is None for one in taken)
+            self.answered += sum(inspection.error_code is None for inspection in taken)
             found += len(taken)
         return found
 

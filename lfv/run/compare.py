@@ -82,7 +82,7 @@ def compare_models(
     """
     answers = store.comparisons.answers(first, second)
     known = [one for one in answers if one.is_defective is not None]
-    fresh = [one for one in known if one.source_ref not in trained_on]
+    fresh = [answer for answer in known if answer.source_ref not in trained_on]
     right = [
         (one.first_is_anomalous == one.is_defective, one.second_is_anomalous == one.is_defective)
         for one in fresh

@@ -37,7 +37,7 @@ class Redecision:
     @property
     def changed(self) -> int:
         """The number of inspections whose verdict changed."""
-        return sum(one.inspections for one in self.changes if one.before != one.after)
+        return sum(change.inspections for change in self.changes if change.before != change.after)
 
 
 def redecide(
@@ -84,7 +84,7 @@ def decision_digest(run_id: str, policy: Mapping[str, Any], reason: str) -> str:
 
 def current_decision(store: Store, run_id: str) -> Decision:
     """Return the decision that gave the run's current verdicts."""
-    return next(one for one in store.verdicts.decisions(run_id) if one.current)
+    return next(decision for decision in store.verdicts.decisions(run_id) if decision.current)
 
 
 def _verdicts(

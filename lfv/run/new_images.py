@@ -161,15 +161,15 @@ def claims_of(
     new.
     """
     claims = []
-    for one in objects:
-        number = one.line.line_number
-        if isinstance(one.line, ManifestItem):
+    for new_object in objects:
+        number = new_object.line.line_number
+        if isinstance(new_object.line, ManifestItem):
             outcome = checked[number]
             if isinstance(outcome, SourceNotFound | SourceUnavailable):
                 continue
-            if not _is_as_listed(one.line.source_ref, one.seen, reader):
+            if not _is_as_listed(new_object.line.source_ref, new_object.seen, reader):
                 continue
-        claims.append(ObjectClaim(number, one.key, one.seen, digests.get(number, "")))
+        claims.append(ObjectClaim(number, new_object.key, new_object.seen, digests.get(number, "")))
     return Claims(claims, RETRIES)
 
 

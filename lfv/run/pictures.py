@@ -109,7 +109,7 @@ class Pictures:
         mask = self._store.results.mask(detection_id)
         result = DetectAnomalyResult.from_response(self._store.results.response(detection_id))
         line = max(1, round(max(size) / 500))
-        layer = draw_marks(mask, [one.color for one in result.defects], size, line)
+        layer = draw_marks(mask, [anomaly.color for anomaly in result.defects], size, line)
         if layer is None and mask is None:
             layer = draw_heat(result.anomaly_map, size)
         if layer is None:

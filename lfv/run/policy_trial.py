@@ -170,7 +170,7 @@ def try_policy(answers: Sequence[TriedAnswer], policy: Policy, prices: Prices) -
         ),
         images=len(answers),
         known=sum(one.is_defective is not None for one in answers),
-        reviewed=sum(one.reviewed is not None for one in answers),
+        reviewed=sum(answer.reviewed is not None for answer in answers),
         changed=len(changes),
         changes=tuple(changes[:MOST_CHANGES]),
     )

@@ -57,7 +57,7 @@ def _data_uri(thumbnail: Thumbnail) -> str:
 def _facts(image: ReportImage) -> list[str]:
     facts = [f"{_inline(name)}: {_inline(value)}" for name, value in _attributes(image.attributes)]
     if image.anomalies:
-        areas = (f"{_inline(one.name)} ({one.area:.2%})" for one in image.anomalies)
+        areas = (f"{_inline(anomaly.name)} ({anomaly.area:.2%})" for anomaly in image.anomalies)
         facts.append(f"anomalies: {', '.join(areas)}")
     if image.confidence is not None:
         facts.append(f"confidence {image.confidence:.3f}")

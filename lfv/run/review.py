@@ -90,7 +90,7 @@ def claim_parts(
     claimed = store.review_leases.claim(
         reviewer, holder, ttl=LEASE, limit=limit, run_id=run_id, again=again, decided=decided
     )
-    return [(one, store.results.get(one.inspection_id)) for one in claimed]
+    return [(claim, store.results.get(claim.inspection_id)) for claim in claimed]
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def review_figures(store: Store) -> ReviewFigures:
     for (is_anomalous, verdict), number in store.reviews.against_the_model().items():
         model["reject" if is_anomalous else "accept", verdict] += number
     return ReviewFigures(
-        people=cohen_kappa((one.first, one.second) for one in pairs),
+        people=cohen_kappa((pair.first, pair.second) for pair in pairs),
         model=kappa_of_counts(model),
         by_pair=tuple((*names, cohen_kappa(said)) for names, said in sorted(by_pair.items())),
     )

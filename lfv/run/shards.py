@@ -193,7 +193,7 @@ class Share:
                 workers = store.run_workers.list(self._run_id)
             except StoreError:
                 return
-            if not any(one.is_live and one.worker != self._name for one in workers):
+            if not any(worker.is_live and worker.worker != self._name for worker in workers):
                 return
             time.sleep(_BEAT_SECONDS / 4)
 
@@ -240,9 +240,9 @@ class Share:
         if images > self._of_others:
             self._control.advance(images - self._of_others)
             self._of_others = images
-        for one in others:
-            if one.ending == Ending.MODEL_LOST:
-                self._control.end(Ending.MODEL_LOST, one.message or "")
-            elif one.ending is not None and one.worker not in self._ended:
-                self._ended.add(one.worker)
-                logger.warning("shard %s ended early: %s", one.worker, one.message)
+        for worker in others:
+            if worker.ending == Ending.MODEL_LOST:
+                self._control.end(Ending.MODEL_LOST, worker.message or "")
+            elif worker.ending is not None and worker.worker not in self._ended:
+                self._ended.add(worker.worker)
+                logger.warning("shard %s ended early: %s", worker.worker, worker.message)

@@ -338,12 +338,12 @@ def _answer(
 ) -> pb.DetectAnomalyResult:
     anomalies = [
         pb.Anomaly(
-            name=one.name,
+            name=anomaly.name,
             pixel_anomaly=pb.PixelAnomaly(
-                total_percentage_area=one.total_percentage_area, hex_color=one.color
+                total_percentage_area=anomaly.total_percentage_area, hex_color=anomaly.color
             ),
         )
-        for one in result.anomalies or ()
+        for anomaly in result.anomalies or ()
     ]
     mask = None
     if result.anomaly_mask is not None:

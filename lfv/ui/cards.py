@@ -85,8 +85,8 @@ def _card(row: Mapping[str, Any], found: Any) -> Card:
         row=row,
         name=ref.rstrip("/").rpartition("/")[2] or ref,
         reasons=tuple(
-            plain_sentence(str(one.get("text", one)), [anomaly.name for anomaly in anomalies])
-            for one in row["reasons"] or ()
+            plain_sentence(str(reason.get("text", reason)), [anomaly.name for anomaly in anomalies])
+            for reason in row["reasons"] or ()
         ),
         anomalies=anomalies,
         photo=photo,

@@ -49,7 +49,7 @@ def asset(name: str) -> bytes | None:
     """Return a style sheet or script, or None."""
     if name == "style.css":
         return (stylesheet() + _file("ui.css").decode()).encode()
-    known = {one.name for one in (resources.files("lfv.ui") / "static").iterdir()}
+    known = {file.name for file in (resources.files("lfv.ui") / "static").iterdir()}
     return _file(name) if name in known else None
 
 

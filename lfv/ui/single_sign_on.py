@@ -183,7 +183,7 @@ class IdentityProvider:
 
     def _decode(self, text: str) -> jwt.Token:
         offered = self._discover().get("id_token_signing_alg_values_supported", ["RS256"])
-        allowed = [one for one in _ALGORITHMS if one in offered]
+        allowed = [algorithm for algorithm in _ALGORITHMS if algorithm in offered]
         try:
             return jwt.decode(text, self._key_set(), algorithms=allowed)
         except InvalidKeyIdError:  # the provider has changed its keys
@@ -211,7 +211,7 @@ class IdentityProvider:
         values = value if isinstance(value, list) else [value]
         given = {str(one) for one in values if isinstance(one, str)}
         mapping = self._settings.oidc_roles or {role: role for role in ROLES}
-        found = {mapping[one] for one in given if one in mapping}
+        found = {mapping[group] for group in given if group in mapping}
         for role in reversed(ROLES):
             if role in found:
                 return role

@@ -62,7 +62,7 @@ def pruned_masks(entry: Entry, content: Mapping[str, Any]) -> set[int]:
         case {"masks": list(masks), "signature": {"by": str(by), "reason": str(reason)}} if (
             by and reason
         ):
-            return {one for one in masks if isinstance(one, int)}
+            return {mask for mask in masks if isinstance(mask, int)}
     return set()
 
 

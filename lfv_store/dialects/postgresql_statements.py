@@ -131,7 +131,7 @@ def _begin_prepared(
 ) -> list[list[Any]]:
     begin = f"{begin}; {_BY_INDEX}"
     if not session.prepared:
-        prepare = [f"PREPARE {one.name} {one.definition}" for one in statements]
+        prepare = [f"PREPARE {statement.name} {statement.definition}" for statement in statements]
         _send(conn, Script(), ";".join([begin, *prepare]), ())
         session.prepared = statements
         begin = ""

@@ -121,7 +121,7 @@ def flow_run_processes() -> dict[str, list[int]]:
         with suppress(OSError):  # it has ended, or belongs to another user
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
             arguments = (folder / "cmdline").read_bytes().split(b"\0")
-            if state in "ZX" or not any(one.startswith(_ENGINES) for one in arguments):
+            if state in "ZX" or not any(argument.startswith(_ENGINES) for argument in arguments):
                 continue
             for variable in (folder / "environ").read_bytes().split(b"\0"):
                 if variable.startswith(_VARIABLE):

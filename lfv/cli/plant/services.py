@@ -168,7 +168,7 @@ class Plant:
     def _workers_seen(self) -> list[datetime]:
         """Return the times of the last heartbeats of the pool's workers."""
         workers = self.api.post(f"work_pools/{self.pool}/workers/filter", {})
-        times = [one["last_heartbeat_time"] for one in workers]
+        times = [worker["last_heartbeat_time"] for worker in workers]
         return [datetime.fromisoformat(at).astimezone(UTC) for at in times if at]
 
     def deploy(self) -> None:
@@ -190,7 +190,7 @@ class Plant:
         """Return the active schedule of the deployment `scheduled`, or None."""
         deployment = _scheduled_deployment(self.prefect_file)
         schedules = (deployment or {}).get("schedules") or ()
-        times = tuple(_time(one) for one in schedules if one.get("active", True))
+        times = tuple(_time(schedule) for schedule in schedules if schedule.get("active", True))
         if deployment is None or not times:
             return None
         given = deployment.get("parameters") or {}
@@ -207,7 +207,7 @@ class Plant:
             port=int(found.get("port", self.port)),
             ui_port=int(found.get("ui_port", self.ui_port)),
             ready=bool(found["ready"]),
-            services=[ServiceState(**one) for one in found["services"]],
+            services=[ServiceState(**service) for service in found["services"]],
             running=self.is_running(),
         )
 
@@ -270,7 +270,7 @@ def own_deployments(
 
 def _scheduled_deployment(file: Path) -> dict[str, Any] | None:
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    named = (one for one in content["deployments"] if one["name"] == SCHEDULED)
+    named = (deployment for deployment in content["deployments"] if deployment["name"] == SCHEDULED)
     found: dict[str, Any] | None = next(named, None)
     return found
 

@@ -107,7 +107,7 @@ def _measures(
     overall = result["AggregatedEvaluationResults"]["Metrics"]
     details = result.get("Details", {})
     called = any(one.is_anomalous for one in found.judged)
-    there = any(one.is_anomalous_truth for one in found.judged)
+    there = any(image.is_anomalous_truth for image in found.judged)
     yield "F1 score", overall["F1Score"] if called or there else None
     yield "Precision", overall["Precision"] if called else None
     yield "Recall", overall["Recall"] if there else None
@@ -154,7 +154,7 @@ def _tables(found: TrainingFindings) -> Iterator[ReportTable]:
         yield ReportTable(
             "Views",
             ("views", "area under ROC in cross-validation"),
-            [(", ".join(one.views), f"{one.auroc:.3f}") for one in found.tried],
+            [(", ".join(trial.views), f"{trial.auroc:.3f}") for trial in found.tried],
         )
     if found.experts:
         yield ReportTable(
@@ -171,10 +171,10 @@ def _tables(found: TrainingFindings) -> Iterator[ReportTable]:
             ("view", "size", "tiles"),
             [
                 (
-                    one.name,
-                    f"{one.width} × {one.height}",
-                    f"{one.tiles_across} × {one.tiles_down}",
+                    view.name,
+                    f"{view.width} × {view.height}",
+                    f"{view.tiles_across} × {view.tiles_down}",
                 )
-                for one in found.views
+                for view in found.views
             ],
         )

@@ -23,7 +23,7 @@ def show_costs(call: Call) -> Response:
         rows=store.pages.hosting_costs(_HOSTINGS),
         months=_months(store, datetime.now(UTC)),
         open=waiting,
-        models={one.model_id: store.models.get(one.model_id) for one in waiting},
+        models={hosting.model_id: store.models.get(hosting.model_id) for hosting in waiting},
     )
 
 
@@ -31,9 +31,9 @@ def _months(store: Store, now: datetime) -> list[tuple[tuple[str, str], list[flo
     """Return cost, paid and idle time by month and project, of this month and the 11 before it."""
     first = datetime(now.year - (now.month < 12), now.month % 12 + 1, 1, tzinfo=UTC)
     months: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for one in store.costs.since(first):
-        month = months[f"{one.requested_at:%Y-%m}", one.project_name]
-        for place, value in enumerate((one.cost, one.paid_seconds, one.idle_seconds)):
+    for hosting in store.costs.since(first):
+        month = months[f"{hosting.requested_at:%Y-%m}", hosting.project_name]
+        for place, value in enumerate((hosting.cost, hosting.paid_seconds, hosting.idle_seconds)):
             month[place] += value or 0.0
     return sorted(months.items(), reverse=True)
 

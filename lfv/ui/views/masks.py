@@ -26,7 +26,7 @@ def draw_page(call: Call) -> Response:
     row = store.results.get(call.number("inspection"))
     (card,) = cards(call.ui, [row])
     types = {name: color for name, _, color in store.pages.anomaly_types(row["run_id"])}
-    marked = {one.name for one in card.anomalies}  # the part's own types come first
+    marked = {anomaly.name for anomaly in card.anomalies}  # the part's own types come first
     types = dict(sorted(types.items(), key=lambda one: one[0] not in marked))
     free = [color for color in PALETTE if color not in {(c or "").upper() for c in types.values()}]
     named = [(name, color or free.pop(0)) for name, color in types.items() if color or free]

@@ -41,10 +41,10 @@ def list_models(call: Call) -> Response:
     store = call.ui.store
     text = call.query("before")
     before = int(text) if text.isdecimal() and len(text) < 19 else None
-    hosted = {one.model_id: one for one in store.hostings.open()}
+    hosted = {hosting.model_id: hosting for hosting in store.hostings.open()}
     registered = store.models.list(_MODELS, not_on=BATCH_JOB, before=before)
-    jobs = [] if before else [store.models.get(one) for one in hosted]
-    models = [*(one for one in jobs if one.key.host == BATCH_JOB), *registered]
+    jobs = [] if before else [store.models.get(model_id) for model_id in hosted]
+    models = [*(job for job in jobs if job.key.host == BATCH_JOB), *registered]
     trainings = store.trainings.last([one.model_id for one in models])
     rows = []
     for model in models:
@@ -71,8 +71,8 @@ def show_model(call: Call) -> Response:
         title=f"{model.key.project_name}, version {model.key.model_version}",
         model=model,
         trainings=[
-            (one, _images(one.images), _figures(one.figures), _measured_on(one))
-            for one in store.trainings.of_model(model.model_id)
+            (training, _images(training.images), _figures(training.figures), _measured_on(training))
+            for training in store.trainings.of_model(model.model_id)
         ],
         open=_open_hosting(store, model),
         job=call.ui.jobs.get(_job(key.project_name)),
@@ -83,9 +83,9 @@ def show_model(call: Call) -> Response:
         may_be_approved=key.host != BATCH_JOB,
         runs=store.runs.list(model_id=model.model_id),
         others=[
-            one
-            for one in store.models.find(key.project_name, not_on=BATCH_JOB)
-            if one.model_id != model.model_id
+            other
+            for other in store.models.find(key.project_name, not_on=BATCH_JOB)
+            if other.model_id != model.model_id
         ],
     )
 

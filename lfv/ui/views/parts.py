@@ -42,7 +42,7 @@ def show_part(call: Call) -> Response:
         verdicts=store.verdicts.history(number) if row["verdict"] else [],
         now=_now(row, reviews),
         reviews=reviews,
-        in_effect={one.review_id for one in in_effect},
+        in_effect={review.review_id for review in in_effect},
         counts=in_effect[-1].review_id if in_effect else None,
         seen=reviews[-1].review_id if reviews else 0,
         token=new_token(),
@@ -50,7 +50,7 @@ def show_part(call: Call) -> Response:
         and store.review_leases.is_second(number, call.visitor.name),
         signatures=asks_for_signatures(call),
         reasons=REASONS.values(),
-        others=[one for one in others if one["inspection_id"] != number],
+        others=[other for other in others if other["inspection_id"] != number],
     )
 
 

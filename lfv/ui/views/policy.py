@@ -43,7 +43,7 @@ def playground(call: Call) -> Response:
     decision = current_decision(store, run.run_id)
     changed = dict(call.request.query_params)
     message = ""
-    types = [one[0] for one in store.pages.anomaly_types(run.run_id)]
+    types = [kind[0] for kind in store.pages.anomaly_types(run.run_id)]
     own = policy = Policy.from_dict(decision.policy)
     try:
         tried = Policy.from_dict(_change(decision.policy, changed))
@@ -54,7 +54,7 @@ def playground(call: Call) -> Response:
         message = str(error)
     prices = Prices(*(_amount(changed.get(name)) for name in ("escape", "false_alarm", "review")))
     trial = try_on_run(store, run.run_id, policy, prices)
-    rows = [store.results.get(one.inspection_id) for one in trial.changes]
+    rows = [store.results.get(change.inspection_id) for change in trial.changes]
     return call.page(
         "policy.html",
         title="Other limits",

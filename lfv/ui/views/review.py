@@ -219,7 +219,7 @@ def _good_parts(call: Call, shown: Sequence[Card]) -> dict[int, Card]:
 def _compared_before(call: Call, card: Card) -> Card | None:
     """Return the part that a part was last compared with, if it still is a good one."""
     store = call.ui.store
-    shown = [one.shown for one in store.reviews.history(card.inspection_id) if one.shown]
+    shown = [review.shown for review in store.reviews.history(card.inspection_id) if review.shown]
     number = shown[-1].get("compared_with") if shown else None
     if number is None:
         return None

@@ -157,10 +157,10 @@ def run_charts(call: Call) -> Response:
     store = call.ui.store
     run = find_run(store, call.request.path_params["run"])
     answers = [
-        ReportAnswer(one.is_anomalous, one.confidence, one.verdict, one.images)
-        for one in store.pages.answers(run.run_id)
+        ReportAnswer(answer.is_anomalous, answer.confidence, answer.verdict, answer.images)
+        for answer in store.pages.answers(run.run_id)
     ]
-    types = [ReportType(*one) for one in store.pages.anomaly_types(run.run_id)]
+    types = [ReportType(*kind) for kind in store.pages.anomaly_types(run.run_id)]
     return call.page(
         "charts.html",
         run=run,

@@ -230,8 +230,8 @@ def _result(answer: pb.DetectAnomalyResult | None, mask: bytes) -> DetectAnomaly
     }
     if answer.anomalies:
         response["Anomalies"] = [
-            {"Name": one.name, "PixelAnomaly": _pixels(one.pixel_anomaly)}
-            for one in answer.anomalies
+            {"Name": anomaly.name, "PixelAnomaly": _pixels(anomaly.pixel_anomaly)}
+            for anomaly in answer.anomalies
         ]
     if answer.anomaly_score or answer.anomaly_threshold:
         response["AnomalyScore"] = agent.round_float(answer.anomaly_score)

@@ -214,7 +214,7 @@ def _find_latest(account: Account, project: str) -> ModelSource:
         packages = list(_versions(account, project))
     except (ModelNotFound, HostRejected):  # no such group
         packages = []
-    usable = [one for one in packages if one.get("ModelPackageStatus") == "Completed"]
+    usable = [package for package in packages if package.get("ModelPackageStatus") == "Completed"]
     if usable:
         newest = max(usable, key=lambda one: int(one.get("ModelPackageVersion", 0)))
         return ModelSource("model-package", f"{project}/{newest['ModelPackageVersion']}")
@@ -248,9 +248,9 @@ def _describe_package(account: Account, name: str) -> SourceFacts:
     key = name
     if slash:
         arns = [
-            str(one["ModelPackageArn"])
-            for one in _versions(account, group)
-            if str(one.get("ModelPackageVersion")) == version
+            str(package["ModelPackageArn"])
+            for package in _versions(account, group)
+            if str(package.get("ModelPackageVersion")) == version
         ]
         if not arns:
             raise ModelNotFound(f"Model package group {group} has no version {version}.")
@@ -303,9 +303,9 @@ def _describe_model_of_endpoint(account: Account, name: str) -> SourceFacts:
 def _package_failure(found: dict[str, Any]) -> str:
     details = found.get("ModelPackageStatusDetails") or {}
     reasons = [
-        str(one.get("FailureReason"))
+        str(status.get("FailureReason"))
         for member in ("ValidationStatuses", "ImageScanStatuses")
-        for one in details.get(member) or ()
-        if one.get("FailureReason")
+        for status in details.get(member) or ()
+        if status.get("FailureReason")
     ]
     return "; ".join(reasons)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,7 +41,7 @@ def upgrade(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = Fal
     """
     from lfv_store import schema
 
-    with _database(database_url) as database:
+    with closing(_database(database_url)) as database:
         before = schema.upgrade(database)
         name = _name(database)
     if as_json:
@@ -61,7 +60,7 @@ def check(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False
     file = settings_from(database_url=database_url).store_file
     if file is not None and not file.exists():
         raise CommandError(f"there is no file {file}: `lfv db upgrade` creates it")
-    with _database(database_url) as database:
+    with closing(_database(database_url)) as database:
         found = schema.revision(database)
         name = _name(database)
     fits = found == schema.HEAD
@@ -99,15 +98,10 @@ def url(
     output.show(_show(parsed, hide_password=not with_password))
 
 
-@contextmanager
-def _database(database_url: str | None) -> Iterator[Database]:
+def _database(database_url: str | None) -> Database:
     from lfv_store.database import Database
 
-    database = Database(settings_from(database_url=database_url).store_url)
-    try:
-        yield database
-    finally:
-        database.close()
+    return Database(settings_from(database_url=database_url).store_url)
 
 
 def _name(database: Database) -> str:

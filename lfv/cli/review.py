@@ -164,7 +164,7 @@ def record(
         output.show_json(shown)
         return
     output.show(f"{recorded.source_ref}: {verdict}, reviewed by {reviewer}")
-    output.show(output.facts(_about(inspection, recorded.history[:-1], waiting, following)))
+    output.show_facts(_about(inspection, recorded.history[:-1], waiting, following))
 
 
 def _said(review: Review) -> str:

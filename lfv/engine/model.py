@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,35 +50,53 @@ class Judgement:
 Judge = Callable[[Decode], Judgement]
 
 
-class TrainedModel(Protocol):
-    """The interface that a predictor needs from any kind of model."""
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(ABC):
+    """What all kinds of models have in common, and all that a predictor needs of one."""
 
-    @property
-    def width(self) -> int:
-        """Width of the images in pixels."""
+    #: Size of the images in pixels.
+    width: int
+    height: int
+    #: (name, ``'#RRGGBB'``); empty for a classification model.
+    anomaly_types: tuple[tuple[str, str], ...]
+    #: ``'#RRGGBB'``.
+    background_color: str
+    #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
+    sample_range: tuple[int, int] | None = None
+    calibration: Calibration
+    #: Probability from which an image is called anomalous.
+    threshold: float
 
-    @property
-    def height(self) -> int:
-        """Height of the images in pixels."""
-
-    @property
-    def anomaly_types(self) -> tuple[tuple[str, str], ...]:
-        """(name, ``'#RRGGBB'``); empty for a classification model."""
-
-    @property
-    def background_color(self) -> str:
-        """``'#RRGGBB'`` of the background."""
-
-    @property
-    def sample_range(self) -> tuple[int, int] | None:
-        """16-bit values mapped to black (0) and white (255); None for 8-bit images."""
-
-    @property
-    def threshold(self) -> float:
-        """Probability from which an image is called anomalous."""
-
+    @abstractmethod
     def open(self, *, threads: int = 1) -> Judge:
         """Open sessions, and return a function that judges images with them."""
+
+    def common_entries(self) -> dict[str, Any]:
+        """Return these fields as entries of the artifact's description."""
+        entries = {
+            "width": self.width,
+            "height": self.height,
+            "anomaly_types": [list(pair) for pair in self.anomaly_types],
+            "background_color": self.background_color,
+            "calibration": self.calibration.to_json(),
+            "threshold": self.threshold,
+        }
+        if self.sample_range is not None:
+            entries["sample_range"] = list(self.sample_range)
+        return entries
+
+    @staticmethod
+    def common_fields(description: Mapping[str, Any]) -> dict[str, Any]:
+        """Inverse of :meth:`common_entries`."""
+        return {
+            "width": int(description["width"]),
+            "height": int(description["height"]),
+            "anomaly_types": tuple((str(n), str(c)) for n, c in description["anomaly_types"]),
+            "background_color": str(description["background_color"]),
+            "sample_range": read_sample_range(description),
+            "calibration": Calibration.from_json(description["calibration"]),
+            "threshold": float(description["threshold"]),
+        }
 
 
 @dataclass(frozen=True)
@@ -89,30 +108,22 @@ class _Sessions:
     network: RunningCompanion | None
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, kw_only=True)
+class Model(TrainedModel):
     """Everything a predictor needs, without sessions."""
 
-    width: int
-    height: int
-    anomaly_types: tuple[tuple[str, str], ...]
-    background_color: str
     views: Mapping[str, View]
     onnx_models: Mapping[str, bytes]
     aligner: Aligner | None
     ensemble: Ensemble
     #: Second pass of the pixel network; None for classification, or if it does not help.
     refiner: Refiner | None
-    calibration: Calibration
-    threshold: float
     #: None if the model does not need one.
     backbone: Backbone | None = None
     #: The first pass of masks, if it uses the backbone's maps too.
     painter: Painter | None = None
     #: A network trained with torch, if it helps.
     network: Companion | None = None
-    #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
-    sample_range: tuple[int, int] | None = None
     #: Which regions are too small to report; None reports all.
     regions: Regions | None = None
     #: Usual values of the backbone's features, for heat maps; None without a backbone.
@@ -216,22 +227,14 @@ class Model:
         if self.aligner is not None:
             arrays |= self.aligner.to_arrays("aligner")
         onnx_models = dict(self.onnx_models)
-        description: dict[str, Any] = {
-            "width": self.width,
-            "height": self.height,
-            "anomaly_types": [list(pair) for pair in self.anomaly_types],
-            "background_color": self.background_color,
+        description = self.common_entries() | {
             "views": {name: view.to_json() for name, view in self.views.items()},
             "ensemble": self.ensemble.to_json(),
-            "calibration": self.calibration.to_json(),
-            "threshold": self.threshold,
         }
         if self.refiner is not None:
             arrays |= self.refiner.to_arrays()
         elif self.anomaly_types:
             description["refined"] = False
-        if self.sample_range is not None:
-            description["sample_range"] = list(self.sample_range)
         if self.regions is not None:
             description["regions"] = self.regions.to_json()
         if self.backbone is not None:
@@ -257,7 +260,8 @@ class Model:
         for name in views:
             check_stored(contents.onnx_models[name])
         backbone = _load_backbone(contents)
-        types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
+        common = cls.common_fields(description)
+        types = common["anomaly_types"]
         if types and PIXELS not in views:
             raise KeyError(PIXELS)
         network = None
@@ -271,18 +275,12 @@ class Model:
         known_regions = "regions" in description  # artifacts of earlier versions have none
         aligned = "aligner.template" in arrays and OVERVIEW in views
         return cls(
-            width=int(description["width"]),
-            height=int(description["height"]),
-            anomaly_types=types,
-            background_color=str(description["background_color"]),
-            sample_range=read_sample_range(description),
+            **common,
             views=views,
             onnx_models={name: contents.onnx_models[name] for name in views},
             aligner=Aligner.from_arrays(arrays, "aligner") if aligned else None,
             ensemble=ensemble,
             refiner=Refiner.from_arrays(arrays) if types and refined else None,
-            calibration=Calibration.from_json(description["calibration"]),
-            threshold=float(description["threshold"]),
             backbone=backbone,
             painter=Painter.from_arrays(arrays) if backbone is not None else None,
             network=network,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lfv.engine.artifact import Contents, read_sample_range
-from lfv.engine.calibration import Calibration
+from lfv.engine.artifact import Contents
 from lfv.engine.custom_models.runner import CustomView, Matrix, OnnxRunner
 from lfv.engine.learners import squash
 from lfv.engine.metrics import Floats
-from lfv.engine.model import Decode, Judge, Judgement
+from lfv.engine.model import Decode, Judge, Judgement, TrainedModel
 from lfv.engine.onnx_safety import check_stored
 from lfv.engine.plugins import DETECTOR
 
@@ -42,24 +40,15 @@ class Scale:
         return squash((scores - self.centre) / self.spread)
 
 
-@dataclass(frozen=True)
-class Detector:
-    """A detector, calibrated on a project's images."""
+@dataclass(frozen=True, kw_only=True)
+class Detector(TrainedModel):
+    """A detector, calibrated on a project's images. Its map paints one anomaly type at most."""
 
-    width: int
-    height: int
-    #: The type that the map paints, if any.
-    anomaly_types: tuple[tuple[str, str], ...]
-    background_color: str
     view: CustomView
     onnx_model: bytes
     scale: Scale
-    calibration: Calibration
-    threshold: float
     #: Value of the map from which a pixel is called anomalous.
     level: float
-    #: 16-bit values mapped to black (0) and white (255); None for 8-bit images.
-    sample_range: tuple[int, int] | None = None
 
     def open(self, *, threads: int = 1) -> Judge:
         """Open a session, and return a function that judges images with it."""
@@ -78,19 +67,11 @@ class Detector:
 
     def to_contents(self) -> Contents:
         """Return what the artifact stores."""
-        description: dict[str, Any] = {
-            "width": self.width,
-            "height": self.height,
-            "anomaly_types": [list(pair) for pair in self.anomaly_types],
-            "background_color": self.background_color,
+        description = self.common_entries() | {
             DETECTOR: self.view.to_json(),
             "scale": [self.scale.centre, self.scale.spread],
-            "calibration": self.calibration.to_json(),
-            "threshold": self.threshold,
             "level": self.level,
         }
-        if self.sample_range is not None:
-            description["sample_range"] = list(self.sample_range)
         return Contents(description, {}, {DETECTOR: self.onnx_model})
 
     @classmethod
@@ -107,20 +88,15 @@ class Detector:
         if len(view.outputs) != 2:
             raise ValueError("a detector has a score and a map")
         centre, spread = description["scale"]
-        types = tuple((str(n), str(c)) for n, c in description["anomaly_types"])
+        common = cls.common_fields(description)
+        types = common["anomaly_types"]
         if len(types) > 1 or (types and not view.outputs[1]):
             raise ValueError("a detector cannot paint these anomaly types")
         return cls(
-            width=int(description["width"]),
-            height=int(description["height"]),
-            anomaly_types=types,
-            background_color=str(description["background_color"]),
-            sample_range=read_sample_range(description),
+            **common,
             view=view,
             onnx_model=onnx_model,
             scale=Scale(float(centre), float(spread)),
-            calibration=Calibration.from_json(description["calibration"]),
-            threshold=float(description["threshold"]),
             level=float(description["level"]),
         )
 

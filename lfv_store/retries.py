@@ -7,6 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    wait_exponential,
+)
+
 from lfv_store.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -53,24 +60,37 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
     Raises:
         StoreUnavailable: The time is over; the error is that of the last attempt.
     """
-    failed_at: float | None = None
-    pause = _FIRST_PAUSE_SECONDS
     at_once = not outage.seconds
-    while True:
+
+    def attempt() -> T:
+        nonlocal at_once
         try:
             result = call()
         except StoreUnavailable as error:
             if error.connection_lost and at_once:
                 at_once = False
-                continue
+                return attempt()
             outage.begin()
-            failed_at = failed_at or time.monotonic()
-            # A success in another thread ends the outage, but does not extend this call's time.
-            if max(outage.seconds, time.monotonic() - failed_at) + pause > seconds:
-                raise
-            logger.warning("the database is unavailable; trying again in %.1f s: %s", pause, error)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        else:
-            outage.end()
-            return result
+            raise
+        outage.end()
+        return result
+
+    def is_over(state: RetryCallState) -> bool:
+        # A success in another thread ends the outage, but does not extend this call's time.
+        lasted = max(outage.seconds, state.seconds_since_start or 0.0)
+        return lasted + state.upcoming_sleep > seconds
+
+    return Retrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
+        stop=is_over,
+        before_sleep=_log,
+        reraise=True,
+    )(attempt)
+
+
+def _log(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    logger.warning(
+        "the database is unavailable; trying again in %.1f s: %s", state.upcoming_sleep, error
+    )

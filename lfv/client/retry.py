@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from tenacity import Retrying, retry_if_exception
+
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import HostError
 from lfv.formats.errors import LfvError
@@ -54,16 +56,32 @@ def call_with_retries(
             `stop_event` is set. A `HostError` carries the number of calls as `attempts`.
     """
     deadline = clock.monotonic() + policy.timeout
-    attempt = 0
-    while True:
-        attempt += 1
+    errors: list[LfvError] = []
+
+    def attempt() -> T:
         try:
-            return call(), attempt
+            return call()
         except LfvError as error:
+            errors.append(error)
             if isinstance(error, HostError):
-                error.attempts = attempt
-            if not error.retryable or isinstance(error, final) or attempt >= policy.attempts:
-                raise
-            seconds = policy.wait(attempt, error)
-            if clock.monotonic() + seconds >= deadline or clock.wait(seconds, stop_event):
-                raise
+                error.attempts = len(errors)
+            raise
+
+    def sleep(seconds: float) -> None:
+        if clock.wait(seconds, stop_event):
+            raise errors[-1]
+
+    def is_temporary(error: BaseException) -> bool:
+        return isinstance(error, LfvError) and error.retryable and not isinstance(error, final)
+
+    retrying = Retrying(
+        retry=retry_if_exception(is_temporary),
+        wait=lambda state: policy.wait(state.attempt_number, errors[-1]),
+        stop=lambda state: (
+            state.attempt_number >= policy.attempts
+            or clock.monotonic() + state.upcoming_sleep >= deadline
+        ),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(attempt), len(errors) + 1

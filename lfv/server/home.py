@@ -14,13 +14,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import shutil
-import time
 from pathlib import Path
 from typing import IO
 
+from tenacity import retry, stop_after_delay, wait_fixed
+
 from lfv.server.errors import HomeError
 
-_LOCK_SECONDS = 1.0
 DISK_FULL = "the disk with the state folder is full"
 
 
@@ -46,16 +46,10 @@ class Home:
             raise HomeError(f"another service is already running on {root}") from error
         self._remove_leftovers()
 
+    # Programs that check for a running service hold the lock for an instant.
+    @retry(stop=stop_after_delay(1), wait=wait_fixed(0.05), reraise=True)
     def _take_lock(self) -> None:
-        # Programs that check for a running service hold the lock for an instant.
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.05)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _remove_leftovers(self) -> None:
         """Remove files of a killed service that are not used again.

@@ -14,11 +14,18 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    wait_exponential,
+)
+
 from lfv.server.errors import UnwritableError
 
 _log = logging.getLogger(__name__)
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 10.0
+_PAUSES = wait_exponential(multiplier=0.2, max=10)
 T = TypeVar("T")
 
 
@@ -26,22 +33,18 @@ class ServiceEndingError(Exception):
     """The job was abandoned because the service ends."""
 
 
-class _Failures:
-    """The failures of one write. Logs each kind once, and the success after failures."""
+class _Log:
+    """Logs each kind of failure once, and the success after failures."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._logged: set[str] = set()
-        self._pause = _FIRST_PAUSE_SECONDS / 2
 
-    def add(self, failure: UnwritableError) -> float:
-        """Return the seconds to wait before the next attempt."""
-        error = str(failure)
+    def log_failure(self, attempt: RetryCallState) -> None:
+        error = str(attempt.outcome.exception()) if attempt.outcome else ""
         if error not in self._logged:
             self._logged.add(error)
             _log.error("%s: cannot be recorded yet, and is retried: %s", self._what, error)
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
-        return self._pause
 
     def log_success(self) -> None:
         if self._logged:
@@ -65,28 +68,33 @@ def record(
     Raises:
         ServiceEndingError: The service ended first.
     """
-    failures = _Failures(what)
-    while True:
-        try:
-            written = write()
-        except UnwritableError as error:
-            if give_up_on is not None and isinstance(error, give_up_on):
-                raise
-            if stopping.wait(failures.add(error)):
-                raise ServiceEndingError from error
-        else:
-            failures.log_success()
-            return written
+
+    def pause(seconds: float) -> None:
+        if stopping.wait(seconds):
+            raise ServiceEndingError
+
+    log = _Log(what)
+    retrying = Retrying(
+        sleep=pause,
+        wait=_PAUSES,
+        retry=retry_if_exception(lambda error: _is_temporary(error, give_up_on)),
+        before_sleep=log.log_failure,
+    )
+    written = retrying(write)
+    log.log_success()
+    return written
 
 
 async def record_from_loop(write: Callable[[], T], what: str) -> T:
     """Do the same from the event loop. Attempts run in threads; pauses block none."""
-    failures = _Failures(what)
-    while True:
-        try:
-            written = await asyncio.to_thread(write)
-        except UnwritableError as error:
-            await asyncio.sleep(failures.add(error))
-        else:
-            failures.log_success()
-            return written
+    log = _Log(what)
+    retrying = AsyncRetrying(
+        wait=_PAUSES, retry=retry_if_exception(_is_temporary), before_sleep=log.log_failure
+    )
+    written: T = await retrying(asyncio.to_thread, write)
+    log.log_success()
+    return written
+
+
+def _is_temporary(error: BaseException, never: type[UnwritableError] | None = None) -> bool:
+    return isinstance(error, UnwritableError) and not (never and isinstance(error, never))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import astuple, fields
@@ -17,6 +16,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lfv_store.audit.canonical import GENESIS, entry_hash
 from lfv_store.dialects.base import (
@@ -365,18 +365,21 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     # Connections that open a new file at the same moment all switch it to WAL. All but one fail at
     # once with "database is locked", regardless of busy_timeout.
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while True:
-        try:
+    for attempt in Retrying(
+        retry=retry_if_exception(_is_locked),
+        stop=stop_after_delay(_WAIT_SECONDS),
+        wait=wait_fixed(0.01),
+        reraise=True,
+    ):
+        with attempt:
             for pragma in PRAGMAS:
                 connection.execute(pragma)
-        except sqlite3.OperationalError as error:
-            is_locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_locked or time.monotonic() > deadline:
-                raise
-        else:
-            return
-        time.sleep(0.01)
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and (
+        error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    )
 
 
 def _begin(conn: Connection) -> None:

@@ -82,16 +82,11 @@ def note(text: str) -> None:
 
 
 def table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    *,
-    right: Sequence[str] = (),
-    whole: Sequence[str] = (),
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()
 ) -> RenderableType:
     """Return a table: Rich's on a terminal, else lines with columns two or more blanks apart.
 
-    `right` names the columns to align right, `whole` those that are never wrapped. Cells that are
-    verdicts are coloured.
+    `right` names the columns to align right. Cells that are verdicts are coloured.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     numeric = [name in right for name in columns]
@@ -111,7 +106,7 @@ def table(
     for number, (name, is_number) in enumerate(zip(columns, numeric, strict=True)):
         justify: Literal["left", "right"] = "right" if is_number else "left"
         widest = max(len(name), *(len(row[number]) for row in cells), 0)
-        short = is_number or widest <= _SHORT or name in whole
+        short = is_number or widest <= _SHORT
         result.add_column(
             name, justify=justify, overflow="fold", min_width=widest if short else _SHORT
         )

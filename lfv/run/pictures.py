@@ -174,9 +174,9 @@ def with_pictures(page: str, folder: Path) -> str:
     return _LINK.sub(held, page)
 
 
-def fit_size(width: int, height: int, side: int = SIDE) -> tuple[int, int]:
+def fit_size(width: int, height: int) -> tuple[int, int]:
     """Return the size of a picture scaled to fit into a square."""
-    scale = min(1.0, side / max(width, height))
+    scale = min(1.0, SIDE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 

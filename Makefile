@@ -113,7 +113,7 @@ lock: pyproject.toml ## update the lock files (needs uv)
 	uv pip compile pyproject.toml $(LOCK) --extra build -o requirements/runtime.txt
 	uv pip compile pyproject.toml $(LOCK) --extra build --extra dev -o requirements/dev.txt
 
-# No annotations: they would name packages that are not installed. No index: the lock is for any.
+# No annotations: they would name packages that are not installed. No URL: any index can be used.
 LOCK := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet --upgrade
 

@@ -15,7 +15,7 @@ _WEIGHT = sa.case((ReviewTable.kind == "undo", -1), (ReviewTable.kind == "confli
 
 
 class HasKind(Protocol):
-    """A review, as far as it matters here."""
+    """The fields of a review that decide whether it is in effect."""
 
     @property
     def kind(self) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: processes, one by one.
 FLOW_RUN = ("-m", "lfv.launch", "flows.engine")
 _FAST_START = " ".join(("python", *FLOW_RUN))
-#: A server that was just started answers within seconds, on a busy machine later.
+#: How long a server that was just started may take to answer.
 _SERVER_STARTS_SECONDS = 60.0
 _DEPLOY_SECONDS = 300.0
 

@@ -1,4 +1,4 @@
-"""The process of the `lfv` command, which ends on Ctrl-C at any moment with one line or none.
+"""The process of the `lfv` command; whenever Ctrl-C ends it, it prints at most one line.
 
 This module imports little, so that it handles Ctrl-C while the command's modules are imported.
 """
@@ -27,8 +27,8 @@ def main() -> NoReturn:
     try:
         signal.signal(signal.SIGINT, interrupt)
         status = run()
-        _exit_on_interrupt(status)  # all has been shown
-    except KeyboardInterrupt:  # before or after what `run` handles
+        _exit_on_interrupt(status)  # the output is complete
+    except KeyboardInterrupt:  # outside of what `run` handles
         status = ExitStatus.INTERRUPTED
         _exit_on_interrupt(status)
     sys.exit(status)

@@ -27,8 +27,8 @@ SIDE = 64
 ANGLES = 60
 #: Side of the map on which a pose is refined.
 FINE_SIDE = 128
-#: Most iterations of the refinement, which ends earlier when a step is smaller than this share of a
-#: unit.
+#: Maximum number of iterations of the refinement, which ends earlier when a step is smaller than
+#: this share of a unit.
 _STEPS = 6
 _SMALLEST_STEP = 0.03
 #: One unit of the refinement: degrees, and shift as a fraction of the side.

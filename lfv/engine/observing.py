@@ -34,7 +34,7 @@ class Observed:
 
     @property
     def shares(self) -> list[NDArray[np.float16] | None]:
-        """How much of each cell each class has, by image; None if unknown."""
+        """The share of each class in each cell, by image; None if unknown."""
         return [known.shares for known in self.pixels]
 
     @property

@@ -52,7 +52,7 @@ class ReportImage:
 
     @property
     def mistake(self) -> Mistake | None:
-        """What the label shows the verdict to be, if nobody reviewed the part."""
+        """Whether the verdict is an escape or a false alarm; None if neither, or unknown."""
         return mistake_of(self.verdict, self.reviewed, self.expected_is_anomalous)
 
     @property
@@ -139,7 +139,7 @@ class RunReport:
     """A whole report.
 
     The sequences of images may be cut short: `counts`, `escapes` and `false_alarms` say how many
-    there are. `escaped` are accepted images that their label calls an anomaly (see
+    there are. `escaped` are accepted images that are labelled anomalous (see
     ReportImage.mistake); they are not in `accepted`.
     `answers` and `types` are complete. `notes` are remarks of one sentence each. `database_url`
     must have its password hidden. `facts` are further facts about the run (name to value).

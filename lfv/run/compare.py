@@ -13,7 +13,7 @@ from lfv.run.retrain import trained_on
 from lfv_store import Model, Store
 from lfv_store.comparisons import AnswerPair
 
-#: The most disagreements that are listed; all are counted.
+#: Maximum number of disagreements listed; all are counted.
 MOST_DISAGREEMENTS = 100
 
 

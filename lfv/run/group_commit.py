@@ -14,7 +14,7 @@ T = TypeVar("T")
 #: The pause between two commits, unless items are urgent. It keeps many small commits from slowing
 #: the other threads.
 _PAUSE_SECONDS = 0.1
-#: The most items of a group.
+#: Maximum number of items in a group.
 _MOST_ITEMS = 500
 
 

@@ -17,7 +17,7 @@ from lfv.formats.words import count_of
 from lfv.settings import Settings
 from lfv_store import OldMasks, Signature, Store, UnknownRun
 
-#: The most reports in one audit entry.
+#: Maximum number of reports in one audit entry.
 _TOGETHER = 500
 
 

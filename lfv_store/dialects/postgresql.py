@@ -82,7 +82,7 @@ GROUP BY c.relname
 # The next step, by the start of the SQLSTATE, which is empty for connection errors.
 _NEXT_STEPS = {
     "": "check that the server runs, and that the URL has the right host, database and user",
-    "25006": "this server is read-only: name the one that is written to",
+    "25006": "this server is read-only: name the primary",
     "26000": "a pooler moved the session: let it pool transactions or sessions, not statements",
     "3F000": "create the schema that search_path names",
     "42501": "let its owner grant this user the privilege",

@@ -37,8 +37,8 @@ from lfv_store.dialects.postgresql_statements import (
 from lfv_store.tables.base import Base
 
 # Each statement sees what was committed before it, so the statements after the run's lock see all
-# of the run. Each key is looked up by a subquery of its own, which can only use the index: plans
-# are kept, also those that were made when the tables were small and looked up otherwise.
+# of the run. Each key is looked up by a separate subquery, which always uses the index. Plans are
+# kept, and one made for small tables might otherwise read all rows later.
 _LOCK_RUN = Statement("SELECT id FROM runs WHERE run_id = $1 FOR NO KEY UPDATE", ("text",))
 _STORE_IMAGES = Statement(
     """
@@ -199,7 +199,7 @@ def _add(script: Script, writes: Sequence[Write]) -> None:
 
 @cache
 def _batch_statements() -> tuple[Statement, ...]:
-    """Return all statements of a batch; the one that it sends first is the last."""
+    """Return all statements of a batch; the last one is sent first."""
     return (
         _STORE_IMAGES,
         _LOOK_UP,

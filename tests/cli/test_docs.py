@@ -1,4 +1,4 @@
-"""The reference pages say what the code does, and every example names what there is."""
+"""The reference pages match the code, and examples use existing commands and options."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_memory_and_time_of_many_lines() -> None:
     first = next(records)
     assert isinstance(first, ManifestItem)
     before = most = resident_bytes()
-    began = time.process_time()  # a busy machine is not a slow reader
+    began = time.process_time()  # CPU time, because the machine may be busy
     last: ManifestItem | BadLine = first
     for last in records:
         if last.line_number % 50_000 == 0:

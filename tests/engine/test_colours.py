@@ -1,4 +1,4 @@
-"""Colours of answers: the manifest's, and no type in that of the background."""
+"""Colours of answers: those of the manifest, and none equal to the background's."""
 
 from __future__ import annotations
 

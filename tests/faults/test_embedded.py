@@ -86,7 +86,7 @@ HOW_TO_GO_ON = "answers so far are stored; `lfv inspect --resume last` inspects 
 def test_a_signal(
     home: Path, sample_data: Path, number: signal.Signals, status: int, words: str | None
 ) -> None:
-    """To the command's whole process group, as Ctrl-C at a terminal is."""
+    """A signal to the command's whole process group, like Ctrl-C at a terminal."""
     command = [LFV, "inspect", str(many_images(sample_data, home)), "--project", "cookies"]
     with (home / "command.log").open("wb") as log:
         run = subprocess.Popen(

@@ -129,7 +129,7 @@ def test_exif_orientation_of_a_png() -> None:
         exif(0),
         exif(9),
         exif(6).replace(b"\x12\x01", b"\x13\x01"),
-        b"garbage that is no TIFF at all",
+        b"garbage that is not a TIFF",
     ],
 )
 def test_odd_exif_is_not_refused(tiff: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How a run is ended early, and who learns of it in which order."""
+"""How a run is ended early, and in which order its parts are notified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorded end of a run that no error ended."""
+"""How the end of a run that ended without an error is recorded."""
 
 from __future__ import annotations
 

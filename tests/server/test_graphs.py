@@ -1,4 +1,4 @@
-"""An operator's graph: accepted or refused at the start, used, and portable."""
+"""An operator's ONNX file: accepted or refused at the start, used, and portable."""
 
 from __future__ import annotations
 
@@ -200,9 +200,9 @@ def test_a_request_overrides_the_options_of_the_service(start: Callable[..., Ser
     for wrong, said in (
         ({"miss_cost": "1000"}, "from 0.01 to 100"),
         ({"miss_cost": "nan"}, "is a number"),
-        ({"pretrained": "no"}, "is true or false"),
+        ({"pretrained": "no"}, "must be true or false"),
         ({"epochs": "3"}, "lfv:train:epochs is not an option of trainings"),
-        ({"detector": "../../etc/passwd"}, "is the SHA-256 of a file"),
+        ({"detector": "../../etc/passwd"}, "must be the SHA-256 of a file"),
         ({"detector": "b" * 64}, "is not at this service"),
         ({"detector": "b" * 64, "backbone": digest}, "not both"),
     ):

@@ -65,7 +65,7 @@ def test_disconnected_clients_leave_the_queue(start: Callable[..., Service]) -> 
         connection.close()
     wait_until(lambda: in_hand(service, "p") == 0)
     assert detect(client, "p", png())["IsAnomalous"] is False
-    # The image that the unit was at work on, and the last: the four between were dropped.
+    # The image that the unit was working on, and the last one; the four in between were dropped.
     assert metric(service, "p", "ProcessedImageCount_total") <= 2
 
 

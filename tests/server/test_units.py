@@ -34,7 +34,7 @@ from tests.support.waiting import PLENTY, wait_until
 
 @pytest.fixture
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnitSpec:
-    """A unit whose model doesn't load before a file named ``may-load`` is there."""
+    """A unit whose model doesn't load before a file named ``may-load`` exists."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     artifact = tmp_path / "home" / "models" / "id" / "artifact"
     artifact.mkdir(parents=True)

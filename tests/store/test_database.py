@@ -74,7 +74,7 @@ def test_an_unavailable_database_is_reported_without_the_password() -> None:
 
 def test_a_file_that_cannot_be_created_or_read_is_an_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.db"
-    broken.write_bytes(b"this is no database, and long enough to be seen as none" * 20)
+    broken.write_bytes(b"this is not a database, and long enough to be noticed" * 20)
     with pytest.raises(StoreError):
         open_store(f"sqlite:///{broken}")
     with pytest.raises(StoreError):
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_created_or_read_is_an_error(tmp_path: Path) -> No
     ("content", "message"),
     [
         (None, "unable to open database file; it must be a file"),
-        (b"this is no database, and long enough to be seen as none" * 20, "not an SQLite database"),
+        (b"this is not a database, and long enough to be noticed" * 20, "not an SQLite database"),
     ],
     ids=["a folder", "not an SQLite database"],
 )
@@ -159,7 +159,7 @@ def test_a_full_or_read_only_sqlite_file_is_reported_with_a_remedy(sqlite_url: s
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ("25006", "name the one that is written to"),
+        ("25006", "name the primary"),
         ("42501", "let its owner grant this user the privilege"),
         ("53100", "make room on the server's disk"),
         ("53300", "no more connections"),

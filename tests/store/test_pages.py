@@ -132,7 +132,7 @@ def statements(store: Store) -> Iterator[list[tuple[str, Any]]]:
 
 
 def test_a_page_reads_no_whole_table(sqlite_url: str) -> None:
-    """On SQLite: PostgreSQL plans by statistics, which an almost empty database has not."""
+    """On SQLite: PostgreSQL plans by statistics, which an almost empty database lacks."""
     with open_store(sqlite_url) as store:
         run_id = five_lines(store)
         with statements(store) as seen:
@@ -147,7 +147,7 @@ def test_a_page_reads_no_whole_table(sqlite_url: str) -> None:
             for sql, parameters in seen:
                 rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
                 plan = [row[3] for row in rows]
-                # Reviews are read whole: people give them, so they are few.
+                # The table of reviews is read whole, because people record few.
                 for table in ("inspections", "detections", "images", "anomalies", "verdicts"):
                     scans = [step for step in plan if step.startswith(f"SCAN {table}")]
                     assert not [one for one in scans if "USING" not in one], (sql, plan)

@@ -349,7 +349,7 @@ def _by_attribute(names: Sequence[str], value: str, limit: int) -> sa.Select[Any
 def _by_beginning(names: Sequence[str], text: str, limit: int) -> sa.Select[Any]:
     """Select by the beginning of an attribute's value; values are compared bytewise."""
     table = InspectionAttributeTable
-    # One select for each spelling, because of several ranges an index gives only one.
+    # One select for each spelling, because an index is used for only one of several ranges.
     some = sa.union(
         *(
             sa.select(

@@ -43,7 +43,7 @@ class PixelData:
 
     #: [channels, rows, columns]
     features: Half
-    #: [classes, rows, columns], how much of each cell a class has; None if unknown.
+    #: [classes, rows, columns], the share of each class in each cell; None if unknown.
     shares: Half | None
 
 

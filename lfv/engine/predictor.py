@@ -64,7 +64,7 @@ class Predictor:
         return predictor
 
     def _try_out(self) -> None:
-        """Raise ArtifactError if the model fails, or gives no valid answer, for a test image."""
+        """Raise ArtifactError if the model fails on a test image, or its answer is invalid."""
 
         def grey(size: tuple[int, int]) -> NDArray[np.uint8]:
             return np.full((size[1], size[0], 3), 128, dtype=np.uint8)

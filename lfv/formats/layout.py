@@ -247,7 +247,7 @@ class Layout:
                     inner = folder
                 return label, inner if label else None
             if not _is_neutral(folder):
-                inner = folder  # ends as the folder directly below the label's
+                inner = folder  # in the end, the folder directly below the label's
         return None, None
 
 

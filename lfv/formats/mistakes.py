@@ -10,7 +10,7 @@ Mistake = Literal["escape", "false alarm"]
 def mistake_of(
     verdict: str | None, reviewed: str | None, expected_is_anomalous: bool | None
 ) -> Mistake | None:
-    """Return the mistake of a current verdict; None if there is none, or nobody knows.
+    """Return the mistake of a current verdict; None if there is none, or it is unknown.
 
     A person who accepted or rejected the part (`reviewed`) knows better than its label.
     """

@@ -152,7 +152,7 @@ def _listen(options: ServeOptions) -> socket.socket:
             listener.bind(address)
             # Listen now: bind() can succeed twice on one port; listen() fails for the second.
             listener.listen(_BACKLOG)
-        except (OSError, UnicodeError) as error:  # UnicodeError: no valid host name
+        except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             where = f"{options.host}:{options.port}"
             raise OptionsError(f"the service can't listen on {where}: {error}") from error
         stack.pop_all()

@@ -26,7 +26,7 @@ RoleName = Literal["viewer", "reviewer", "engineer", "admin"]
 TaskRunnerKind = Literal["threads", "dask"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
-#: At most a year: sockets, locks and dates take no infinite and no huge times.
+#: At most a year: sockets, locks and dates do not accept infinite or huge times.
 _Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 
 

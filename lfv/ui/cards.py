@@ -53,7 +53,7 @@ class Card:
 
     @property
     def mistake(self) -> Mistake | None:
-        """What the label shows the verdict to be, if nobody reviewed the part."""
+        """Whether the verdict is an escape or a false alarm; None if neither, or unknown."""
         reviewed, expected = self.row["reviewed_verdict"], self.row["expected_is_anomalous"]
         return mistake_of(self.outcome, reviewed, expected)
 

@@ -97,7 +97,7 @@ def test_a_signal(
         os.killpg(run.pid, number)
         assert run.wait(PLENTY) == status, (home / "command.log").read_text()
     told = (home / "command.log").read_text().splitlines()
-    # Steps, and one sentence on the end: nothing of Prefect's own threads, no traceback.
+    # The output is steps and one sentence on the end, nothing from Prefect's threads, no traceback.
     assert [line for line in told if not line.startswith("inspect: ")] == ([words] if words else [])
     # The run, its guard, the service with its workers, Prefect's temporary server: all gone.
     wait_until(lambda: not with_environment("LFV_HOME", str(home)))

@@ -199,7 +199,7 @@ def test_a_request_overrides_the_options_of_the_service(start: Callable[..., Ser
     assert asked["backbone"].endswith(f"/job/backbone-{digest}.onnx")
     for wrong, said in (
         ({"miss_cost": "1000"}, "from 0.01 to 100"),
-        ({"miss_cost": "nan"}, "is a number"),
+        ({"miss_cost": "nan"}, "must be a number"),
         ({"pretrained": "no"}, "must be true or false"),
         ({"epochs": "3"}, "lfv:train:epochs is not an option of trainings"),
         ({"detector": "../../etc/passwd"}, "must be the SHA-256 of a file"),

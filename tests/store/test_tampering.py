@@ -69,7 +69,7 @@ def test_an_emptied_column_is_detected(full: Store, table: str) -> None:
     columns = [c.name for c in Base.metadata.tables[table].c if not c.primary_key]
     with full.database.read() as conn:
         if conn.dialect.name == "sqlite":
-            # It cannot drop NOT NULL; the test on PostgreSQL covers these columns.
+            # SQLite cannot drop NOT NULL; the test on PostgreSQL covers these columns.
             nullable = {c["name"] for c in sa.inspect(conn).get_columns(table) if c["nullable"]}
             columns = [name for name in columns if name in nullable]
         counts = ", ".join(f"count({name})" for name in columns) or "count(*)"

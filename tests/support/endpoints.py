@@ -91,7 +91,7 @@ class Endpoint:
         ]
 
     def asked(self) -> Counter[str]:
-        """How often each image was answered for, by SHA-256."""
+        """How often each image was answered, by SHA-256."""
         return Counter(call["sha256"] for call in self.calls("DetectAnomalies", "ok"))
 
     def wait_for_calls(self, operation: str, number: int) -> None:

@@ -32,7 +32,7 @@ FAKE_KIND = "fake"
 
 
 class FakeClock(Clock):
-    """A clock that only waits and tests advance."""
+    """A clock that advances only in waits, or when a test advances it."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._start = start

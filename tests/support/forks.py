@@ -1,10 +1,10 @@
 """Processes that are forked from one which has imported what they need.
 
 Imports take most of the time of a short process, and the suite starts hundreds. Forks replace them
-unless the start itself is tested. Runs as
-``python -m tests.support.forks MODULE...``, imports these and forks a process for every message on
-its standard input, a Unix socket: a call as JSON, and with it descriptors for the process's input,
-output and errors, and one on which its process id and, once it has ended, its status are written.
+unless the start itself is tested. ``python -m tests.support.forks MODULE...`` imports the modules
+and forks a process for every message on its standard input, a Unix socket. A message is a call as
+JSON, with descriptors for the process's input, output and errors. On another descriptor, the
+process's id and later its status are written.
 """
 
 from __future__ import annotations

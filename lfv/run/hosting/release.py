@@ -34,7 +34,7 @@ _WATCH_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class HeldLease:
-    """What releasing a lease and stopping its model takes, in any process."""
+    """What any process needs to release a lease and stop its model."""
 
     lease_id: int
     hosting_id: int

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from lfv.cli.errors import OutputClosed
+from lfv.formats.words import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -164,15 +165,7 @@ def _align(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
 def printable(value: object) -> str:
     """Return `value` as one line of text that is safe for a terminal: control characters, and those
     that change the writing direction, become escapes."""
-    text = "" if value is None else str(value)
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in text
-    )
+    return "" if value is None else escaped(str(value))
 
 
 def _clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Counts and their nouns in sentences."""
+"""Words of messages: counts with their nouns, and text that is safe to show."""
 
 from __future__ import annotations
 
@@ -11,3 +11,15 @@ def count_of(count: int, noun: str, plural: str = "") -> str:
 def form_of(count: int, one: str, many: str) -> str:
     """Choose the singular or plural of a word: 'is' or 'are', 'mask shows' or 'masks show'."""
     return one if count == 1 else many
+
+
+def escaped(text: str) -> str:
+    """Escape control characters and those that change the writing direction."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for character in text
+    )

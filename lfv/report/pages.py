@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lfv.formats.words import escaped
 from lfv.report import figures
 from lfv.report.figures import Shown
 
@@ -31,16 +32,7 @@ def visible(value: object, limit: int = _LONGEST) -> Shown:
     text = value if isinstance(value, str) else str(value)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    if text.isprintable():
-        return Shown(text)
-    return Shown(
-        "".join(
-            letter
-            if letter.isprintable()
-            else letter.encode("unicode_escape", "backslashreplace").decode("ascii")
-            for letter in text
-        )
-    )
+    return Shown(escaped(text))
 
 
 def render(template: str, *, links_pictures: bool = False, **values: Any) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lfv.formats.words import escaped
+
 #: Maximum number of characters shown of a bad line.
 SHOWN_CHARS = 200
 _SHOWN_AROUND = 16
@@ -92,9 +94,5 @@ def not_utf8(line: bytes, error: UnicodeDecodeError) -> LineError:
 def printable(line: bytes | str) -> str:
     """Return the start of a line with unprintable characters escaped, safe for any database."""
     text = line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else line
-    text = text[: SHOWN_CHARS + 1]
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text.rstrip("\r\n")
-    )
+    shown = escaped(text[: SHOWN_CHARS + 1].rstrip("\r\n"))
     return shown if len(shown) <= SHOWN_CHARS else shown[: SHOWN_CHARS - 1] + "…"

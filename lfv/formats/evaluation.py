@@ -61,20 +61,18 @@ class Evaluation:
     average_precision: float | None
     types: tuple[TypeMetrics, ...] = ()
 
-    def to_evaluation_result(
-        self, *, model_arn: str, ended_at: datetime, training_images: int | None = None
-    ) -> dict[str, Any]:
+    def to_evaluation_result(self, *, model_arn: str, ended_at: datetime) -> dict[str, Any]:
         """Return the content of Lookout for Vision's EvaluationResult file, ready for JSON.
 
-        As in that file, only anomaly types of the true masks are listed. Undefined or unknown
-        values are None, such as `training_images` if another tool trained the model.
+        As in that file, only anomaly types of the true masks are listed. Undefined and unknown
+        values are None.
         """
         return {
             "Version": 1,
             "EvaluationDetails": {
                 "ModelArn": model_arn,
                 "EvaluationEndTimestamp": _timestamp(ended_at),
-                "NumberOfTrainingImages": training_images,
+                "NumberOfTrainingImages": None,
                 "NumberOfTestingImages": self.images,
             },
             "AggregatedEvaluationResults": {"Metrics": self.to_metrics()},

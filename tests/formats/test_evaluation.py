@@ -273,14 +273,12 @@ def test_shape_of_the_result() -> None:
     evaluator.add(False, answer(False, 0.9))
     evaluator.add_mask(picture(rows("c.")), COLORS, segmented(rows("c."), "crack"), (2, 1))
     ended = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
-    assert evaluator.result().to_evaluation_result(
-        model_arn="arn", ended_at=ended, training_images=7
-    ) == {
+    assert evaluator.result().to_evaluation_result(model_arn="arn", ended_at=ended) == {
         "Version": 1,
         "EvaluationDetails": {
             "ModelArn": "arn",
             "EvaluationEndTimestamp": "2026-01-02T03:04:05.000006",
-            "NumberOfTrainingImages": 7,
+            "NumberOfTrainingImages": None,
             "NumberOfTestingImages": 2,
         },
         "AggregatedEvaluationResults": {

@@ -350,6 +350,20 @@ def test_a_model_that_is_up_can_be_stopped_after_hundreds_of_later_hostings(
     assert f'action="/models/{other}/stop"' not in mara.get(f"/models/{other}").text
 
 
+def test_a_list_that_is_cut_says_so(place: Scene, mara: Browser) -> None:
+    page = f"/models/{place.model_id}"
+    while len(place.store.runs.list(21, model_id=place.model_id)) < 20:
+        assert "the newest 20" not in mara.get(page).text
+        place.again()
+    assert "the newest 20" in mara.get(page).text
+    part = place.parts("reject")[0]
+    digest = place.store.results.get(part)["image_sha256"]
+    assert "Other inspections of the same image</h2>" in mara.get(f"/parts/{part}").text
+    while len(place.store.pages.of_image(digest)) < 50:
+        place.again()
+    assert "the newest" in mara.get(f"/parts/{part}").text
+
+
 def test_models_beyond_one_page_are_on_the_next(place: Scene, mara: Browser) -> None:
     host = place.store.models.get(place.model_id).key.host
     for number in range(2, 204):

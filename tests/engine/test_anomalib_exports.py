@@ -132,7 +132,7 @@ def transforming(names: dict[str, str], *, crop: bool) -> tuple[list[NodeProto],
 
 
 def renamed(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The input has anomalib's name for it."""
+    """The input has the name that anomalib uses."""
     model.graph.input[0].name = "input"
     model.opset_import[0].version = opset
     return model

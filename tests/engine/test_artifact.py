@@ -47,7 +47,7 @@ def rewrite(model: Path, **changes: object) -> None:
     (model / "manifest.json").write_text(json.dumps({**manifest, **changes}))
 
 
-def test_it_can_be_moved(model: Path) -> None:
+def test_a_model_can_be_moved(model: Path) -> None:
     assert Predictor.load(model).width == 96
     backbone = (model / "backbone.onnx").stat().st_size
     assert backbone < 4_000_000

@@ -83,7 +83,7 @@ class Cluster:
 
         with Client(scheduler_file=str(self._scheduler_file), set_as_default=False) as client:
             wait_until(ready, "the workers are connected")
-            # Otherwise imports take the seconds of the first run's limit.
+            # Otherwise, imports would use up the first run's time limit.
             client.run(import_module, "tasks.detect_anomalies")
             self.address = str(client.scheduler.address)
 

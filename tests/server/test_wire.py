@@ -1,7 +1,7 @@
 """Facts of the protocol on which clients rely, such as the AWS SDK for Java.
 
-They may ask for 100-continue before they send an image, or send it in chunks, read an error's type
-from a header, its members from the body and times as seconds since 1970.
+They may wait for 100-continue before they send an image, or send it in chunks. They read an error's
+type from a header and its members from the body. Times are seconds since 1970.
 """
 
 from __future__ import annotations

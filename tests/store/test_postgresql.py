@@ -57,7 +57,7 @@ def test_a_schema_that_does_not_exist_is_named(postgresql_server: PostgresServer
 
 
 def test_only_prepared_statements_outlive_a_transaction_on_the_server(postgresql_url: str) -> None:
-    """A pooler in transaction mode gives the next transaction another server connection."""
+    """A pooler in transaction mode uses another server connection for the next transaction."""
     with open_store(postgresql_url) as store:
         with store.database.read() as conn:
             before = conn.exec_driver_sql("SHOW ALL").all()

@@ -96,7 +96,7 @@ class Scene:
 
     @staticmethod
     def guard_gone(guard: int) -> bool:
-        """Whether a guard leaves."""
+        """Whether a guard's process ends soon."""
         return wait_gone(guard)
 
     def asking(self, more: int = 5, *, then: float = 1.0) -> None:

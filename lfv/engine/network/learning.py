@@ -167,7 +167,7 @@ def _share_of_rate(done: float) -> float:
 def _order(
     truth: NDArray[np.bool_], mixed: tuple[int, int], count: int, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return the order of the images: ``mixed`` anomalous and normal ones in turn.
+    """Return the order of the images; if ``mixed``, anomalous and normal ones alternate.
 
     Each class is shuffled anew after all its images were used.
     """

@@ -4,6 +4,7 @@
     python benchmarks/engine.py --network                        # with torch: with and without
     python benchmarks/engine.py --folder normal/ anomaly/        # labels only, 30 + 30 to train
     python benchmarks/engine.py --sets SETS/ --table sets.md     # see engine_sets.py
+    python benchmarks/engine.py --sets SETS/ --anomalib PYTHON   # and PatchCore of anomalib
 
 The sample run writes ``engine-results.json`` beside this file.  Every figure comes from images
 that the model behind it has not seen.  Latencies are CPU time of one thread, which other load on
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from engine_patchcore import check
 from engine_sets import measure_sets, table
 from PIL import Image
 from scipy import ndimage
@@ -326,6 +328,15 @@ def main() -> None:
         "--set", action="append", default=[], help="measure only this set of --sets"
     )
     parser.add_argument(
+        "--protocol", action="append", default=[], help="measure only this row of each set"
+    )
+    parser.add_argument(
+        "--anomalib",
+        type=Path,
+        metavar="PYTHON",
+        help="measure PatchCore on --sets, too, with this interpreter that has anomalib",
+    )
+    parser.add_argument(
         "--no-backbone", action="store_true", help="measure --sets without the backbone"
     )
     parser.add_argument("--repeats", type=int, default=3)
@@ -335,6 +346,8 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("cookies", "aliens", "sizes"))
     options = parser.parse_args()
+    if options.anomalib:
+        check(options.anomalib)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         if options.sets:
@@ -345,6 +358,8 @@ def main() -> None:
                 count=options.count,
                 work=work,
                 only=options.set,
+                protocols=options.protocol,
+                anomalib=options.anomalib,
                 options={"pretrained": not options.no_backbone},
             ):
                 rows.append(row)

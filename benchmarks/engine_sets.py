@@ -4,7 +4,8 @@
 
 A mask has the name of its image, white where the defect is. ``COUNT`` images of each class are
 drawn to train and as many others to test, once for each seed; every figure is the median.
-Three protocols: labelled images, the normal ones of them alone, and five of each class.
+Three protocols: labelled images, the normal ones of them alone, and five of each class; and, given
+an interpreter that has anomalib, its PatchCore on the normal ones alone (engine_patchcore.py).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from engine_patchcore import patchcore
 from numpy.typing import NDArray
 
 from lfv.engine import Predictor, TrainingImage, TrainingOptions, train
+from lfv.engine.calibration import THRESHOLD
 from lfv.engine.errors import TrainingError
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -35,6 +38,7 @@ class Protocol:
     name: str
     normal: int
     anomalous: int
+    by_patchcore: bool = False
 
 
 def read_set(folder: Path) -> tuple[list[TrainingImage], list[TrainingImage]]:
@@ -61,25 +65,33 @@ def measure_sets(
     count: int,
     work: Path,
     only: Sequence[str],
+    protocols: Sequence[str] = (),
+    anomalib: Path | None = None,
     options: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """Yield one row for each set and protocol."""
-    protocols = (
+    """Yield one row for each set and protocol; ``anomalib`` is an interpreter that has it."""
+    known = [
         Protocol(f"{count} + {count}", count, count),
         Protocol("normals only", count, 0),
         Protocol(f"{FEW} + {FEW}", FEW, FEW),
-    )
+    ]
+    if anomalib:
+        known.append(Protocol("normals only, PatchCore", count, count, by_patchcore=True))
     for place in sorted(p for p in folder.iterdir() if (p / "normal").is_dir()):
         if only and place.name not in only:
             continue
         normal, anomalous = read_set(place)
-        for protocol in protocols:
+        for protocol in known:
+            if protocols and protocol.name not in protocols:
+                continue
             runs = []
             for seed in range(seeds):
+                training, new = _draw(normal, anomalous, protocol, count, seed)
                 try:
-                    runs.append(
-                        _run(normal, anomalous, protocol, count, seed, work / "model", options)
-                    )
+                    if anomalib and protocol.by_patchcore:
+                        runs.append(_run_patchcore(anomalib, training, new, seed))
+                    else:
+                        runs.append(_run(training, new, work / "model", options))
                 except TrainingError as error:
                     yield {"set": place.name, "protocol": protocol.name, "error": str(error)}
                     break
@@ -87,19 +99,18 @@ def measure_sets(
                 yield {
                     "set": place.name,
                     "protocol": protocol.name,
-                    **{name: _median(run[name] for run in runs) for name in (*COLUMNS, *TIMES)},
+                    **{name: _median(run.get(name) for run in runs) for name in (*COLUMNS, *TIMES)},
                 }
 
 
-def _run(
+def _draw(
     normal: Sequence[TrainingImage],
     anomalous: Sequence[TrainingImage],
     protocol: Protocol,
     count: int,
     seed: int,
-    model: Path,
-    options: dict[str, Any],
-) -> dict[str, float | None]:
+) -> tuple[list[TrainingImage], list[TrainingImage]]:
+    """Images to train and to judge; those to judge are the same for every protocol."""
     random = np.random.default_rng(seed)
     known: list[TrainingImage] = []
     new: list[TrainingImage] = []
@@ -108,6 +119,25 @@ def _run(
         drawn = [images[i] for i in random.permutation(len(images))[: 2 * take]]
         known += drawn[: min(take, wanted)]
         new += drawn[take:]
+    return known, new
+
+
+def _run_patchcore(
+    python: Path, known: Sequence[TrainingImage], new: Sequence[TrainingImage], seed: int
+) -> dict[str, float | None]:
+    normal = [image for image in known if not image.is_anomalous]
+    masked = [image for image in known if image.mask_path is not None]
+    probability, overlap = patchcore(python, normal, masked, new, seed)
+    truth = np.array([image.is_anomalous for image in new])
+    return {**_figures(truth, probability > THRESHOLD, probability), "IoU": overlap}
+
+
+def _run(
+    known: Sequence[TrainingImage],
+    new: Sequence[TrainingImage],
+    model: Path,
+    options: dict[str, Any],
+) -> dict[str, float | None]:
     began = time.process_time()
     outcome = train(known, new, model, options=TrainingOptions(**options))
     spent = time.process_time() - began
@@ -123,6 +153,19 @@ def _run(
     called = np.array([e.is_anomalous for e in outcome.evaluated])
     sure = np.array([e.confidence for e in outcome.evaluated])
     probability = np.where(called, sure, 1 - sure)
+    return {
+        **_figures(truth, called, probability),
+        "IoU": float(np.mean([x["Metrics"]["IoU"] for x in labels])) if labels else None,
+        "told AUROC": told,
+        "train CPU s": spent,
+        "ms an image": statistics.median(latencies),
+        "MB": sum(p.stat().st_size for p in model.iterdir() if p.is_file()) / 1e6,
+    }
+
+
+def _figures(
+    truth: NDArray[np.bool_], called: NDArray[np.bool_], probability: NDArray[np.float64]
+) -> dict[str, float | None]:
     right = int((called & truth).sum())
     return {
         "AUROC": _auroc(truth, probability),
@@ -132,11 +175,6 @@ def _run(
         "false alarms": float(called[~truth].mean()),
         "Brier": float(((probability - truth) ** 2).mean()),
         "ECE": _calibration_error(truth, probability),
-        "IoU": float(np.mean([x["Metrics"]["IoU"] for x in labels])) if labels else None,
-        "told AUROC": told,
-        "train CPU s": spent,
-        "ms an image": statistics.median(latencies),
-        "MB": sum(p.stat().st_size for p in model.iterdir() if p.is_file()) / 1e6,
     }
 
 

@@ -49,7 +49,10 @@ _WAIT_FOLLOWS = 0.2
 
 @dataclass(frozen=True)
 class Pace:
-    """The measured capacity of a model: requests in flight, and milliseconds per answer."""
+    """The measured capacity of a model: requests in flight, and milliseconds per answer.
+
+    `in_flight` is of all processes that call the model, if each may have as many as this one.
+    """
 
     in_flight: int
     latency_ms: float
@@ -148,7 +151,7 @@ class ConcurrencyLimit:
         with self._free:
             if self._latency is None:
                 return None
-            return Pace(self._limit, self._latency * 1000.0)
+            return Pace(self._limit * self._processes, self._latency * 1000.0)
 
     def raise_ceiling(self, ceiling: int) -> None:
         """Allow `ceiling` permits if that is more than before."""

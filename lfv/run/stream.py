@@ -158,7 +158,7 @@ class DetectionStream:
         if pace is None or self._answered < _FEWEST_FOR_PACE:
             return
         found = ModelPace(
-            in_flight=pace.in_flight * run.context.sharing,
+            in_flight=pace.in_flight,
             inference_units=run.context.units.minimum,
             latency_ms=pace.latency_ms,
             measured_at=datetime.now(UTC),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,21 @@ def test_the_next_run_starts_with_the_measured_capacity(tmp_path: Path, store: S
     with planned_run(tmp_path / "again", store, model, 5) as run:
         store.models.set_pace(run.context.model_id, known)
         assert run.limit.limit == 12
+
+
+@pytest.mark.parametrize(("at_first", "at_last"), [(2, 1), (1, 2), (3, 3)])
+def test_the_stored_capacity_is_of_the_processes_that_call_the_model_now(
+    tmp_path: Path, store: Store, at_first: int, at_last: int
+) -> None:
+    """Whoever leaves a run leaves its requests to the others, whose batches began before."""
+    with planned_run(tmp_path / "images", store, BusyModel(seconds=0.002), 40) as run:
+        run.context = replace(run.context, workers=at_first)
+        with DetectionStream(run):
+            detect_batch(run, store.inspections.pending(run.run_id))
+            run.limit.share(at_last)
+        pace = store.models.pace(run.context.model_id)
+        assert pace is not None
+        assert pace.in_flight == run.limit.limit * at_last
 
 
 def test_an_image_that_the_model_refuses_is_recorded_with_its_error(

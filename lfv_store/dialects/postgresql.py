@@ -1,8 +1,8 @@
 """PostgreSQL: several machines, many writers at a time.
 
-Nothing here requires that anything outlives a transaction on the server, so that a pooler may give
-each transaction another server connection (PgBouncer's transaction mode): settings are local, and
-prepared statements can be done without (postgresql_statements.py).
+Nothing here has to outlive a transaction on the server, so a pooler may use another server
+connection for each transaction (PgBouncer's transaction mode): settings are local, and prepared
+statements are optional (postgresql_statements.py).
 """
 
 # ruff: noqa: ARG002 -- methods of an interface
@@ -130,7 +130,7 @@ class Postgresql(Dialect):
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> sa.Engine:
         """Return an engine that detects closed connections before using them."""
         connect = {key: value for key, value in _CONNECT.items() if key not in url.query}
-        # The driver's own prepared statements cannot be done without once they are prepared.
+        # Once the driver has prepared a statement, it relies on it.
         connect["prepare_threshold"] = None
         engine = sa.create_engine(url, connect_args=connect, **options)
         sa.event.listen(engine, "connect", _prepare)

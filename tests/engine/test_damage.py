@@ -54,7 +54,7 @@ def test_damaged_mask(image: TrainingImage, damage: Callable[[Path], None]) -> N
     (why,) = find_damaged([image]).values()
     assert why.startswith("its mask cannot be read: ")
     assert image.mask_path.name not in why.removeprefix("its mask")
-    # Nobody looks at the mask of a normal image.
+    # The mask of a normal image is not read.
     assert find_damaged([replace(image, is_anomalous=False)]) == {}
 
 

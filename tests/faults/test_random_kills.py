@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 #: Campaigns at the same time, each on a model of its own.
 AT_ONCE = 3
-#: Runs that have a batch job answer, instead of an endpoint.
+#: Runs whose images a batch job answers instead of an endpoint.
 BATCH = "sagemaker-batch"
 #: Kills per manifest.
 KILLS_PER_MANIFEST = 6

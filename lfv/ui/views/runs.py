@@ -144,7 +144,7 @@ def _report_job(run: Run) -> str:
 
 
 def _report_time(call: Call, run: Run) -> datetime | None:
-    """Return as of when the stored report of a run counts; None without a report."""
+    """Return the time as of which a run's stored report counts; None without a report."""
     try:
         changed = call.ui.settings.report_path(run.run_id).stat().st_mtime
     except OSError:

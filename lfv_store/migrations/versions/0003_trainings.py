@@ -1,4 +1,4 @@
-"""Trainings, parts counted once, counting by a mark; hostings lose what was never used."""
+"""Adds trainings, counts each part once and up to a mark, and drops unused columns of hostings."""
 
 from __future__ import annotations
 

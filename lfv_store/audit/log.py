@@ -41,7 +41,6 @@ class Audit(Part):
         self,
         head: AuditHead | str | None = None,
         *,
-        max_problems: int = 20,
         progress: Callable[[int], None] | None = None,
     ) -> AuditReport:
         """Verify the log and all rows that it vouches for, in one snapshot and bounded memory.
@@ -53,7 +52,7 @@ class Audit(Part):
         """
         kept = AuditHead.parse(head) if isinstance(head, str) else head
         with self._database.snapshot(read_only=False) as conn:  # see check_views()
-            return verify(conn, kept, max_problems=max_problems, progress=progress)
+            return verify(conn, kept, progress=progress)
 
 
 def verify(

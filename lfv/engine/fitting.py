@@ -35,6 +35,7 @@ from lfv.engine.observing import Observed, add_details
 from lfv.engine.pixels import FirstPass, PixelResults, fit_first_pass, refine, without_second_pass
 from lfv.engine.planning import details_of, overview_of
 from lfv.engine.plugins import Companion, TrialVerdict
+from lfv.engine.synthetic import with_defects
 from lfv.engine.types import Progress, TrainingOptions
 from lfv.engine.views import View
 
@@ -85,6 +86,7 @@ def fit_normals_only(
         features, _ = extract_features(data, used, None, executor, with_patches=True)
         observations = with_backbone(observations, features)
         usual = usual_cells(features, data.truth)
+        observations = with_defects(observations, data, used, options.seed, executor)
     random = np.random.default_rng(options.seed)
     folds = assign_folds(groups, data.truth, min(FOLDS, len(np.unique(groups))), random)
     ensemble, scores = fit_normals(observations, folds, backbone=used is not None)

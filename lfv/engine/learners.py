@@ -173,6 +173,31 @@ def fit_ridge(x: Matrix, truth: Bools, penalty: float) -> LinearHead:
     return LinearHead(centre, gain, weight.astype(np.float32), bias)
 
 
+def fit_against(normal: Matrix, other: Matrix, penalty: float) -> LinearHead:
+    """Fit ridge regression that separates other values from those of normal images.
+
+    Both count the same, however many they are, and normal images alone set the scale of each value.
+
+    Args:
+        normal: [images, values].
+        other: [copies, values].
+        penalty: Relative to the mean variance.
+    """
+    centre, gain, _ = _standardise(normal)
+    x = np.concatenate([normal, other])
+    z = np.clip((x - centre) * gain, -CLIP, CLIP).astype(np.float64)
+    is_other = np.arange(len(z)) >= len(normal)
+    share = np.where(is_other, 0.5 / len(other), 0.5 / len(normal))
+    mean = share @ z
+    root = np.sqrt(share * len(z))
+    scaled = (z - mean) * root[:, None]
+    kernel = scaled @ scaled.T
+    strength = penalty * max(float(np.trace(kernel)) / len(z), 1e-9)
+    target = np.where(is_other, root, -root)
+    weight = scaled.T @ np.linalg.solve(kernel + strength * np.eye(len(z)), target)
+    return LinearHead(centre, gain, weight.astype(np.float32), -float(mean @ weight))
+
+
 def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> LinearHead:
     """Fit L1-penalised logistic regression by accelerated proximal gradient (FISTA, Beck 2009).
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from lfv.run.context import RunContext
+
+#: Linux's clock that also counts while the machine sleeps, as the model's price does.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def steady_seconds() -> float:
+    """Return seconds of a clock that does not change when the machine's time is set."""
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,9 @@ class Budget:
             dollars_per_hour=run.unit_hour_price * run.most_units,
         )
 
-    def reached_limit(self, hosted_at: datetime) -> str | None:
+    def reached_limit(self, hosted_seconds: float) -> str | None:
         """Return a sentence on the limit that is reached, or None."""
-        hours = (datetime.now(UTC) - hosted_at).total_seconds() / 3600
+        hours = hosted_seconds / 3600
         cost = hours * self.dollars_per_hour
         if self.max_cost is not None and cost >= self.max_cost:
             return f"the cost limit of {self.max_cost:.2f} USD is reached"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,21 @@ def test_a_run_stops_cleanly_at_its_time_limit_and_can_be_resumed(
     assert summary.run_id == run.run_id
     assert (summary.counts.total, summary.counts.pending) == (112, 0)
     assert set(endpoint.asked().values()) == {1}
+
+
+def test_a_limit_is_not_reached_because_the_machines_time_is_set(
+    images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SetForward(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> SetForward:
+            later = timedelta(hours=1 if endpoint.asked() else 0)
+            return cls.fromtimestamp((datetime.now(tz) + later).timestamp(), tz)
+
+    monkeypatch.setattr("lfv.run.hosting.hold.datetime", SetForward)
+    endpoint.script(slow_after=4, slow_seconds=1.0)
+    summary = inspect_images(source=str(images), project="parts", max_hosted_minutes=30)
+    assert (summary.status, summary.counts.pending) == ("completed", 0)
 
 
 def test_a_manifest_that_changed_is_not_resumed(

@@ -33,7 +33,7 @@ from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, ModelHost
 from lfv.formats.status import ModelStatus
 from lfv.run.active import ActiveRun
-from lfv.run.budget import Budget
+from lfv.run.budget import Budget, steady_seconds
 from lfv.run.control import Ending
 from lfv.run.embedded_service import ServicePlaces
 from lfv.run.errors import EndedByOperator, ModelLost
@@ -278,8 +278,9 @@ class ModelHold:
         # One attempt each, because waiting for the database would suspend the checks of limits.
         heartbeats = self._store.with_patience(0).leases
         due = time.monotonic() + settings.lease_heartbeat_seconds
+        since = steady_seconds() - (datetime.now(UTC) - hosted_at).total_seconds()
         while not leaving.wait(_WATCH_SECONDS):
-            if (reached := self._budget.reached_limit(hosted_at)) is not None:
+            if (reached := self._budget.reached_limit(steady_seconds() - since)) is not None:
                 self._control.end(Ending.LIMIT, reached)
             if time.monotonic() < due:
                 continue

@@ -194,6 +194,8 @@ def status(*, as_json: JsonOption = False) -> None:
                 "next run": found.next_run and local_time(found.next_run),
             }
         )
+        if found.paused:
+            output.note("lfv: the schedule is paused; Prefect's page of the deployment resumes it")
         for line in found.waiting:
             output.note(f"lfv: {line}")
         if not found.ready:

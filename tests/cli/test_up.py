@@ -251,6 +251,16 @@ def test_status_is_the_same_as_text_and_as_json(
     assert [one for one in values(facts) if one not in said] == []
 
 
+def test_status_says_that_the_schedule_is_paused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for paused in (True, False):
+        status = PlantStatus(running=True, ready=True, paused=paused)
+        monkeypatch.setattr("lfv.cli.plant.status.plant_status", lambda _, found=status: found)
+        assert run_lfv(["status"]) == 0
+        assert ("the schedule is paused" in capsys.readouterr().err) == paused
+
+
 def test_the_same_interval_keeps_its_anchor(tmp_path: Path) -> None:
     given = {"source": "/data/parts", "project": "parts"}
     plant, first = own_file(tmp_path, minutes=5, **given)

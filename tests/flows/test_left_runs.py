@@ -106,6 +106,18 @@ def test_runs_waiting_for_a_run_without_a_process_continue(pool: str, last: Any)
         assert end_left_runs(server(), pool, "and this one") == [second.name]
 
 
+def test_a_deployment_that_somebody_paused_is_shown(pool: str) -> None:
+    with get_client(sync_client=True) as client:
+        first, _ = two_runs(client, pool)
+    shown = scheduled_runs(server(), pool)
+    assert shown is not None
+    assert not shown.paused
+    server().post(f"deployments/{first.deployment_id}/pause_deployment", {})
+    shown = scheduled_runs(server(), pool)
+    assert shown is not None
+    assert shown.paused
+
+
 def test_a_run_with_a_process_is_left_alone_until_the_plant_ends(pool: str) -> None:
     with get_client(sync_client=True) as client:
         first, _ = two_runs(client, pool)

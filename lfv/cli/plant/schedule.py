@@ -37,11 +37,13 @@ class ScheduledRuns:
         last: The run that ended last, or None.
         next: Planned start of the next run, or None.
         waiting: One line for each flow run for which others wait.
+        paused: Whether somebody paused the deployment or all of its schedules.
     """
 
     last: EndedRun | None
     next: datetime | None
     waiting: tuple[str, ...]
+    paused: bool
 
 
 def scheduled_runs(api: ServerApi, pool: str) -> ScheduledRuns | None:
@@ -51,11 +53,12 @@ def scheduled_runs(api: ServerApi, pool: str) -> ScheduledRuns | None:
         coming = {"type": {"any_": ["SCHEDULED"]}, "name": {"not_any_": [_WAITING]}}
         following = _first(api, pool, coming, "EXPECTED_START_TIME_ASC")
         waiting = _waiting(api, pool)
+        paused = _is_paused(api, pool)
     except ApiFailure:
         return None
     ended = last and EndedRun(_time(last["start_time"] or last["end_time"]), last["state_name"])
     planned = following and _time(following["expected_start_time"])
-    return ScheduledRuns(ended or None, planned or None, waiting)
+    return ScheduledRuns(ended or None, planned or None, waiting, paused)
 
 
 def _first(
@@ -70,6 +73,16 @@ def _first(
     }
     found: list[Mapping[str, Any]] = api.post("flow_runs/filter", body)
     return found[0] if found else None
+
+
+def _is_paused(api: ServerApi, pool: str) -> bool:
+    body = {
+        "deployments": {"name": {"any_": [SCHEDULED]}},
+        "work_pools": {"name": {"any_": [pool]}},
+    }
+    found: list[Mapping[str, Any]] = api.post("deployments/filter", body)
+    active = [schedule["active"] for one in found for schedule in one["schedules"]]
+    return any(one["paused"] for one in found) or (bool(active) and not any(active))
 
 
 def _waiting(api: ServerApi, pool: str) -> tuple[str, ...]:

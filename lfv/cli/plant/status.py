@@ -25,6 +25,7 @@ class PlantStatus:
         scheduled: What the deployment `scheduled` inspects, and when; None if nothing is scheduled.
         last_run: The scheduled run that ended last.
         next_run: Planned start of the next scheduled run.
+        paused: Whether somebody paused the schedule on the server.
         waiting: One line for each flow run for which others wait.
         services: Its processes.
     """
@@ -39,6 +40,7 @@ class PlantStatus:
     scheduled: Schedule | None = None
     last_run: EndedRun | None = None
     next_run: datetime | None = None
+    paused: bool = False
     waiting: tuple[str, ...] = ()
     services: tuple[ServiceState, ...] = ()
 
@@ -50,6 +52,7 @@ def plant_status(plant: Plant) -> PlantStatus:
         return PlantStatus(running=False, ready=False, scheduled=plant.schedule())
     plant = replace(plant, port=state.port, ui_port=state.ui_port)
     ready = state.running and state.ready
+    schedule = plant.schedule()
     runs = scheduled_runs(plant.api, plant.pool) if ready else None
     return PlantStatus(
         running=state.running,
@@ -59,9 +62,10 @@ def plant_status(plant: Plant) -> PlantStatus:
         prefect_url=plant.page_url,
         prefect_api_url=plant.api_url,
         results_url=plant.ui_url,
-        scheduled=plant.schedule(),
+        scheduled=schedule,
         last_run=runs.last if runs else None,
         next_run=runs.next if runs else None,
+        paused=bool(runs and runs.paused and schedule),
         waiting=runs.waiting if runs else (),
         services=tuple(state.services),
     )

@@ -9,10 +9,10 @@ from dataclasses import replace
 from prefect import runtime
 
 from flows.events import RunEvents
-from flows.task_runners import worker_processes
+from flows.task_runners import imports_on_workers, workers_of_new_run
 from lfv.run.active import ActiveRun, open_run
 from lfv.run.context import NewLimits
-from lfv.run.dask_workers import check_spreadable
+from lfv.run.dask_workers import check_scheduler, check_spreadable
 from lfv.run.embedded_service import api_endpoint, is_embedded
 from lfv.run.start import RunStarter
 from lfv.settings import Settings
@@ -29,9 +29,12 @@ def open_recorded_run(
     """
     endpoint_url = stack.enter_context(api_endpoint(settings, host=run.host))
     starter = RunStarter(store, settings, endpoint_url, flow_run_id())
-    workers = worker_processes()
+    if settings.task_runner == "dask":
+        check_scheduler(settings)
+    workers = workers_of_new_run()
     if workers:
         check_spreadable(settings, embedded=is_embedded(settings, run.host))
+        stack.enter_context(imports_on_workers())
     context = replace(find_model(starter, run, limits), workers=workers)
     return stack.enter_context(open_run(context, store))
 

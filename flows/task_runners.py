@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from prefect.context import FlowRunContext
@@ -51,20 +53,63 @@ def worker_processes() -> int:
         NotSpreadable: The Dask cluster has no worker.
         OSError: Its scheduler does not answer.
     """
-    context = FlowRunContext.get()
-    runner: Any = context.task_runner if context is not None else None
-    client = getattr(runner, "client", None)
+    client = _dask_client()
     if client is None:
         return 0
     # `client.scheduler_info` waits for the scheduler without a time limit.
     identity = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=_ANSWER_SECONDS)
     workers = int(identity["n_workers"])
     if not workers:
+        address = client.scheduler.address
         raise NotSpreadable(
-            f"no worker is connected to the Dask scheduler {runner.address}; start some with: "
-            f"dask worker {runner.address}"
+            f"no worker is connected to the Dask scheduler {address}; start some with: "
+            f"dask worker {address}"
         )
     return workers
+
+
+def workers_of_new_run() -> int:
+    """Return worker_processes() before a run starts its model.
+
+    Raises:
+        NotSpreadable: The Dask cluster has no worker, or its scheduler does not answer.
+    """
+    try:
+        return worker_processes()
+    except OSError as error:
+        runner: Any = cast("FlowRunContext", FlowRunContext.get()).task_runner
+        raise NotSpreadable(
+            f"the Dask scheduler {runner.address} does not answer; check its log or start it "
+            f"again, then start the run again: {error or 'timed out'}"
+        ) from error
+
+
+@contextmanager
+def imports_on_workers() -> Iterator[None]:
+    """Have the workers import what a batch needs while the model is started, not once it is paid.
+
+    A worker that cannot says so in its first batch.
+    """
+    client = _dask_client()
+    if client is None:
+        yield
+        return
+    identity = client.sync(
+        client.scheduler.identity, n_workers=-1, callback_timeout=_ANSWER_SECONDS
+    )
+    imports = [
+        client.submit(import_batch_code, workers=[address], pure=False, priority=1)
+        for address in identity["workers"]
+    ]
+    try:
+        yield
+    finally:
+        imports.clear()  # Dask forgets what nothing refers to
+
+
+def import_batch_code() -> None:
+    """Import what detect_anomalies() uses."""
+    import tasks.detect_anomalies  # noqa: F401
 
 
 class LiveWorkers:
@@ -121,6 +166,12 @@ def result_of(future: PrefectFuture[Any]) -> Any:
                 f"logs, then resume the run: {error}"
             ) from error
         raise
+
+
+def _dask_client() -> Any:
+    """Return the client of this flow run's cluster; None for threads."""
+    context = FlowRunContext.get()
+    return getattr(context.task_runner if context is not None else None, "client", None)
 
 
 def _threads() -> TaskRunner[PrefectFuture[Any]]:

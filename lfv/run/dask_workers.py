@@ -15,6 +15,8 @@ from lfv.run.errors import NotSpreadable
 from lfv.settings import Settings
 
 _CONNECT_SECONDS = 5.0
+#: How long a busy scheduler may take to greet.
+GREETING_SECONDS = 20.0
 
 
 def check_spreadable(settings: Settings, *, embedded: bool) -> None:
@@ -43,16 +45,21 @@ def check_spreadable(settings: Settings, *, embedded: bool) -> None:
 def check_scheduler(settings: Settings) -> None:
     """Make sure that the Dask scheduler of the settings answers.
 
+    Dask itself would wait without a time limit for one that accepts connections and hangs.
+
     Raises:
         NotSpreadable: The scheduler does not answer.
     """
     address = urlsplit(settings.dask_address or "")
     try:
-        socket.create_connection(
-            (address.hostname or "", address.port or 8786), timeout=_CONNECT_SECONDS
-        ).close()
+        place = (address.hostname or "", address.port or 8786)
+        with socket.create_connection(place, timeout=_CONNECT_SECONDS) as connection:
+            connection.settimeout(GREETING_SECONDS)
+            # A scheduler sends its greeting first, unless the connection is encrypted.
+            if address.scheme == "tcp" and not connection.recv(1):
+                raise ConnectionError("the connection was closed")
     except (OSError, ValueError) as error:
         raise NotSpreadable(
-            f"no Dask scheduler answers at {settings.dask_address} ({error}); start one with: "
-            "dask scheduler"
+            f"no Dask scheduler answers at {settings.dask_address} ({error}); end one that hangs, "
+            "and start one with: dask scheduler"
         ) from None

@@ -22,6 +22,7 @@ from prefect.task_runners import TaskRunner
 from flows import task_runners
 from flows.inspect_images import inspect_images, resume_inspection
 from flows.task_runners import result_of, task_runner
+from lfv.run import dask_workers
 from lfv.run.dask_workers import check_scheduler, check_spreadable
 from lfv.run.errors import LimitReached, NotSpreadable, WorkersLost
 from lfv.settings import LfvSettingsError, Settings, get_settings
@@ -50,7 +51,7 @@ class Cluster:
         runner = cast("TaskRunner[PrefectFuture[Any]]", DaskTaskRunner(address=self.address))
         return flow.with_options(task_runner=runner)(**parameters)
 
-    def mend(self) -> None:
+    def mend(self, *, imported: bool = True) -> None:
         """Start the scheduler and the workers that have ended, and wait for all of them."""
         if self.scheduler is None or self.scheduler.poll() is not None:
             self.close()
@@ -61,7 +62,7 @@ class Cluster:
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < WORKERS:
             self.add_worker()
-        self._wait_for_workers()
+        self._wait_for_workers(imported)
 
     def add_worker(self) -> None:
         """Start another worker."""
@@ -75,7 +76,7 @@ class Cluster:
                 process.wait()
         self.workers = []
 
-    def _wait_for_workers(self) -> None:
+    def _wait_for_workers(self, imported: bool) -> None:
         from distributed import Client
 
         def ready() -> bool:
@@ -84,7 +85,8 @@ class Cluster:
         with Client(scheduler_file=str(self._scheduler_file), set_as_default=False) as client:
             wait_until(ready, "the workers are connected")
             # Otherwise, imports would use up the first run's time limit.
-            client.run(import_module, "tasks.detect_anomalies")
+            if imported:
+                client.run(import_module, "tasks.detect_anomalies")
             self.address = str(client.scheduler.address)
 
     @property
@@ -149,6 +151,36 @@ def test_two_workers_share_a_run(
     assert Counter(endpoint.asked().values()) == {1: IMAGES}
     assert len(endpoint.calls("StartModel")) == 1
     assert endpoint.status == "TRAINED"
+
+
+def test_workers_import_what_they_need_before_the_model_is_up(
+    cluster: Cluster, many: Path, endpoint: Endpoint
+) -> None:
+    from distributed import Client
+
+    def imported() -> bool:
+        return "tasks.detect_anomalies" in sys.modules
+
+    for worker in cluster.workers:
+        worker.kill()
+        worker.wait()
+    cluster.mend(imported=False)
+    early: dict[str, bool] = {}
+
+    def look() -> None:
+        endpoint.wait_for_calls("StartModel", 1)
+        wait_until(lambda: all(client.run(imported).values()), "the workers have imported it")
+        early.update(client.run(imported), asked=bool(endpoint.calls("DetectAnomalies")))
+
+    endpoint.script(start_seconds=20.0)
+    with Client(cluster.address, set_as_default=False) as client, ThreadPoolExecutor(1) as pool:
+        assert not any(client.run(imported).values())
+        looking = pool.submit(look)
+        summary = cluster.run(source=str(many), project="parts")
+        looking.result()
+    assert summary.status == "completed"
+    assert early.pop("asked") is False
+    assert list(early.values()) == [True] * WORKERS
 
 
 def test_a_worker_is_killed_and_the_other_does_its_work(
@@ -300,12 +332,36 @@ def test_a_model_that_a_worker_loses_is_started_again(
 def test_a_cluster_without_workers_starts_no_model(
     cluster: Cluster, images: Path, endpoint: Endpoint
 ) -> None:
+    check_scheduler(get_settings())
     for worker in cluster.workers:
         worker.terminate()
         worker.wait()
     with pytest.raises(NotSpreadable, match="no worker is connected"):
         cluster.run(source=str(images), project="parts")
     assert not endpoint.calls("StartModel")
+
+
+def test_a_scheduler_that_hangs_before_the_run_starts_no_model(
+    cluster: Cluster,
+    images: Path,
+    endpoint: Endpoint,
+    results: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scheduler = cluster.scheduler
+    assert scheduler is not None
+    monkeypatch.setattr(dask_workers, "GREETING_SECONDS", 3.0)
+    scheduler.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(NotSpreadable, match=r"no Dask scheduler answers .* end one that hangs"):
+            cluster.run(source=str(images), project="parts")
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+    assert not endpoint.calls("StartModel")
+    [run] = results.runs.list(1)
+    assert run.status == "failed"
+    assert "no Dask scheduler answers" in (run.message or "")
 
 
 def _settings(**members: Any) -> Settings:
@@ -326,10 +382,12 @@ def test_the_embedded_service_is_for_workers_on_its_machine() -> None:
         check_spreadable(elsewhere, embedded=True)
 
 
-def test_a_scheduler_that_does_not_answer() -> None:
+def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_workers, "GREETING_SECONDS", 0.5)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        check_scheduler(_settings(dask_address=address))
+        with pytest.raises(NotSpreadable, match="timed out"):  # connections are accepted
+            check_scheduler(_settings(dask_address=address))
     with pytest.raises(NotSpreadable, match="no Dask scheduler answers"):
         check_scheduler(_settings(dask_address=address))
 

@@ -41,7 +41,7 @@ from lfv.formats.training_request import FALSE_ALARMS
 FOLDS = 15
 #: Shares of the experts on the backbone's maps in the score. The contrast of regions finds defects
 #: on images that differ from each other as a whole, and misses small ones on regular patterns.
-#: A memory of the nearest normal patches adds nothing to them and costs more than all.
+#: A memory of the nearest normal patches in addition, at a share of 0.1, did not raise the AUROC.
 SHARES = {UNUSUAL: 0.4, UNUSUAL_CONTRAST: 0.2, SYNTHETIC: 0.3, PLACES: 0.1}
 #: Exponent of the summed deviations. On 36 draws of six sets, exponents of 1, 1.5 and 2 found 0.50,
 #: 0.53 and 0.54 of the defects, with 2.5, 3.0 and 3.6 % of new normal images called anomalous, at

@@ -61,6 +61,7 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
         StoreUnavailable: The time is over; the error is that of the last attempt.
     """
     at_once = not outage.seconds
+    ours = Outage()  # a success in another thread ends `outage`, but gives this call no more time
 
     def attempt() -> T:
         nonlocal at_once
@@ -71,14 +72,13 @@ def retry_while_unavailable(call: Callable[[], T], outage: Outage, *, seconds: f
                 at_once = False
                 return attempt()
             outage.begin()
+            ours.begin()
             raise
         outage.end()
         return result
 
     def is_over(state: RetryCallState) -> bool:
-        # A success in another thread ends the outage, but does not extend this call's time.
-        lasted = max(outage.seconds, state.seconds_since_start or 0.0)
-        return lasted + state.upcoming_sleep > seconds
+        return max(outage.seconds, ours.seconds) + state.upcoming_sleep > seconds
 
     return Retrying(
         retry=retry_if_exception_type(StoreUnavailable),

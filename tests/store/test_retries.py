@@ -63,6 +63,20 @@ def test_patience_is_for_the_outage_and_not_for_each_call() -> None:
     assert retry_while_unavailable(Flaky(1), outage, seconds=60) == "done"
 
 
+def test_patience_begins_when_a_call_has_failed() -> None:
+    """A long write, say, whose connection is lost at its end."""
+
+    def call() -> str:
+        if not failures:
+            failures.append(1)
+            time.sleep(2.5)  # longer than the patience
+            raise StoreUnavailable("not now")
+        return "done"
+
+    failures: list[int] = []
+    assert retry_while_unavailable(call, Outage(), seconds=2) == "done"
+
+
 class Closed(StoreUnavailable):
     connection_lost = True
 

@@ -29,8 +29,18 @@ def processes() -> Iterator[Process]:
         with suppress(OSError):
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             if state not in "ZX":
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                yield Process(int(folder.name), int(parent), command)
+                yield Process(int(folder.name), int(parent), _command_of(folder))
+
+
+def _command_of(folder: Path) -> str:
+    """Return a process's command line, empty for the kernel's own threads.
+
+    A program that just started has none for a moment: the kernel sets it after it has closed the
+    descriptors that `subprocess.Popen` waits for.
+    """
+    while not (command := (folder / "cmdline").read_bytes()):
+        (folder / "exe").readlink()  # raises if there is no program, or no process any more
+    return command.replace(b"\0", b" ").decode()
 
 
 def children_of(pid: int) -> list[Process]:

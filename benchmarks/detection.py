@@ -358,10 +358,10 @@ def run_stream(folder: Path, url: str, home: Path, database: str | None) -> Meas
     from lfv.client.policy import Policy
     from lfv.run.active import open_run
     from lfv.run.context import InspectionRequest
-    from lfv.run.detect import detect_batch
+    from lfv.run.detection.detect import detect_batch
+    from lfv.run.detection.stream import DetectionStream
     from lfv.run.plan import plan_lines
     from lfv.run.start import RunStarter, begin_run
-    from lfv.run.stream import DetectionStream
     from lfv.settings import Settings
     from lfv_store import open_store
 

@@ -13,13 +13,13 @@ from prefect.futures import PrefectFuture
 
 from flows.task_runners import LiveWorkers, result_of
 from lfv.run.active import ActiveRun
-from lfv.run.attachments import call_off_workers_on_end, end_attachments
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
-from lfv.run.detect import DetectedBatch, PendingBatch
-from lfv.run.feed import feed_of
-from lfv.run.shards import CLAIM_AGAIN_SECONDS, CLAIMS_AT_A_TIME, Share
-from lfv.run.stream import DetectionStream
+from lfv.run.detection.attachments import call_off_workers_on_end, end_attachments
+from lfv.run.detection.detect import DetectedBatch, PendingBatch
+from lfv.run.detection.feed import feed_of
+from lfv.run.detection.shards import CLAIM_AGAIN_SECONDS, CLAIMS_AT_A_TIME, Share
+from lfv.run.detection.stream import DetectionStream
 from lfv_store import Store
 from tasks.detect_anomalies import detect_anomalies
 

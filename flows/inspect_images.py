@@ -32,11 +32,11 @@ from flows.task_runners import task_runner
 from lfv.client.policy import Policy
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
-from lfv.run.batch import detect_in_batches
 from lfv.run.completion import check_completed
 from lfv.run.context import InspectionRequest, NewLimits
 from lfv.run.control import Ending, announce_run
 from lfv.run.defaults import DEFAULT_CONFIDENCE, DEFAULT_SETTLE_SECONDS
+from lfv.run.detection.batch import detect_in_batches
 from lfv.run.embedded_service import endpoint_ahead
 from lfv.run.errors import (
     EndedByOperator,

@@ -12,7 +12,7 @@ from flows.events import RunEvents
 from flows.task_runners import imports_on_workers, workers_of_new_run
 from lfv.run.active import ActiveRun, open_run
 from lfv.run.context import NewLimits
-from lfv.run.dask_workers import check_scheduler, check_spreadable
+from lfv.run.detection.dask_workers import check_scheduler, check_spreadable
 from lfv.run.embedded_service import api_endpoint, is_embedded
 from lfv.run.start import RunStarter
 from lfv.settings import Settings

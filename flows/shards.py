@@ -26,11 +26,11 @@ from prefect.states import Cancelled
 from flows.blocks import settings_of_blocks
 from flows.fan_out import OTHERS_SECONDS, detect_claims
 from lfv.run.active import ActiveRun
-from lfv.run.attachments import call_off_workers_on_end
 from lfv.run.control import Ending, RunControl
+from lfv.run.detection.attachments import call_off_workers_on_end
+from lfv.run.detection.shards import LOST_SECONDS, Share, check_shareable
 from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import InspectionError, NotSpreadable
-from lfv.run.shards import LOST_SECONDS, Share, check_shareable
 from lfv.run.start import RunStarter
 from lfv.settings import Settings
 from lfv_store import open_store

@@ -50,7 +50,7 @@ from lfv_store.records import (
     StoredDetection,
     Training,
 )
-from lfv_store.same_picture import GIVEN_ON
+from lfv_store.reviewing.same_picture import GIVEN_ON
 from lfv_store.store import Store, open_store
 
 __all__ = [

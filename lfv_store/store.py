@@ -17,8 +17,8 @@ from lfv_store.models import Models
 from lfv_store.pages import Pages
 from lfv_store.prunings import Prunings
 from lfv_store.results import Results
-from lfv_store.review_leases import ReviewLeases
-from lfv_store.reviews import Reviews
+from lfv_store.reviewing.review_leases import ReviewLeases
+from lfv_store.reviewing.reviews import Reviews
 from lfv_store.run_workers import RunWorkers
 from lfv_store.runs import Runs
 from lfv_store.trainings import Trainings

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from lfv.run.active import ActiveRun
 from lfv.run.context import RunContext
-from lfv.run.detect import DetectedBatch, PendingBatch, detect_batch
+from lfv.run.detection.detect import DetectedBatch, PendingBatch, detect_batch
 
 
 @task(

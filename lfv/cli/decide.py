@@ -57,8 +57,8 @@ def decide(
     """
     from lfv.client.policy import Policy
     from lfv.run.active import open_reader
-    from lfv.run.decide import DECIDES, redecide
     from lfv.run.report import report_run
+    from lfv.run.verdicts.decide import DECIDES, redecide
 
     new_policy = Policy.load(policy)
     settings = settings_from(database_url=database_url)

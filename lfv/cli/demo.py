@@ -67,7 +67,7 @@ def demo(
     purpose: its record has the reason, and the other parts are inspected.
     """
     from lfv.run.embedded_service import api_endpoint
-    from lfv.run.training import training_report
+    from lfv.run.models.training import training_report
 
     began = monotonic()
     settings = _own_settings(folder)
@@ -118,7 +118,7 @@ def _draw(folder: Path, seed: int | None, *, quiet: bool) -> DemoSet:
 
 
 def _train(settings: Settings, images: DemoSet, *, quiet: bool) -> TrainedModel:
-    from lfv.run.training import train_project
+    from lfv.run.models.training import train_project
 
     with Activity("train", quiet=quiet) as activity:
         model = train_project(settings, str(images.train_manifest), PROJECT, progress=activity.show)

@@ -37,12 +37,12 @@ def run_flow(
     from lfv.settings import quieten_prefect, use_in_process
 
     if settings.task_runner == "dask":
-        from lfv.run.dask_workers import check_scheduler
+        from lfv.run.detection.dask_workers import check_scheduler
 
         check_scheduler(settings)
     use_running_plant(settings.home)
     if arguments.get("shards"):
-        from lfv.run.shards import check_before_start
+        from lfv.run.detection.shards import check_before_start
 
         check_before_start(settings, host)
     use_in_process(settings)

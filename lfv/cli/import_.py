@@ -27,7 +27,7 @@ from lfv.formats.layout import describe_skipped
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
-    from lfv.run.importing import ImportResult
+    from lfv.run.models.importing import ImportResult
 
 
 def register(app: typer.Typer) -> None:
@@ -100,7 +100,7 @@ def import_(
         convert=convert or None,
         staging_uri=staging,
     )
-    from lfv.run.importing import ImportRequest, import_project
+    from lfv.run.models.importing import ImportRequest, import_project
 
     request = ImportRequest(
         source=source,

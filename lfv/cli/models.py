@@ -164,8 +164,8 @@ def approve(
     begun keep their version. With LFV_SIGNATURES, it is signed with the password.
     """
     from lfv.run.active import open_reader
-    from lfv.run.approvals import sign_approval
-    from lfv.run.compare import compare_versions
+    from lfv.run.models.approvals import sign_approval
+    from lfv.run.models.compare import compare_versions
 
     settings = settings_from(host=host, database_url=database_url)
     with store_from(settings) as store, open_reader(settings) as reader:
@@ -221,7 +221,7 @@ def withdraw(
     The withdrawal is appended to the audit log; the approval stays recorded. With LFV_SIGNATURES
     it is signed: the password is required.
     """
-    from lfv.run.approvals import sign_approval
+    from lfv.run.models.approvals import sign_approval
 
     settings = settings_from(host=host, database_url=database_url)
     with store_from(settings) as store:
@@ -277,7 +277,7 @@ def package(
     `lfv serve --import FILE` makes it a model version of another machine's service. The service
     writes the archive to the bucket of --staging; the one on this machine needs none.
     """
-    from lfv.run.packaging import package_project
+    from lfv.run.models.packaging import package_project
 
     settings = settings_from(
         endpoint_url=endpoint_url,
@@ -331,7 +331,7 @@ def approvals(
 
 def _model(store: Store, project: str, version: str, host: str) -> Model:
     """Return the recorded model with this version. Raises WrongUsage if there is none."""
-    from lfv.run.approvals import LATEST, find_model
+    from lfv.run.models.approvals import LATEST, find_model
 
     found = None if version == LATEST else find_model(store, project, version, host)
     if found is None:

@@ -126,7 +126,7 @@ def record(
     """
     from lfv.run.active import open_reader
     from lfv.run.report import report_run
-    from lfv.run.review import ANSWERS, record_review
+    from lfv.run.verdicts.review import ANSWERS, record_review
 
     reviewer = person(by)
     settings = settings_from(database_url=database_url)
@@ -202,7 +202,7 @@ def export(
     An accepted image is labelled 'normal', a rejected one 'anomaly', by its last review. An image
     that was reviewed in several runs appears once. References to images are those of the runs.
     """
-    from lfv.run.review import reviewed_manifest
+    from lfv.run.verdicts.review import reviewed_manifest
 
     with store_from(settings_from(database_url=database_url)) as store:
         run_id = find_run(store, run).run_id if run is not None else None

@@ -139,7 +139,7 @@ def show(
 
     Images that could not be inspected are listed with the reason.
     """
-    from lfv.run.approvals import approval_of
+    from lfv.run.models.approvals import approval_of
 
     settings = settings_from(database_url=database_url)
     with store_from(settings) as store:

@@ -58,7 +58,7 @@ def stop(
         host=host,
         host_options=host_option,
     )
-    from lfv.run.stop import stop_model
+    from lfv.run.hosting.stop import stop_model
 
     stopped = stop_model(
         settings,

@@ -43,7 +43,7 @@ from lfv.formats.words import count_of
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset
     from lfv.client.training import TrainedModel
-    from lfv.run.approvals import LatestVersion
+    from lfv.run.models.approvals import LatestVersion
     from lfv.settings import Settings
 
 
@@ -139,7 +139,7 @@ def train(
             f"{settings.endpoint_url}, give them to its `lfv serve`"
         )
     check_source(source)
-    from lfv.run.training import train_project, training_report
+    from lfv.run.models.training import train_project, training_report
 
     last_text = ""
 
@@ -178,7 +178,7 @@ def train(
 
 def _latest(settings: Settings, model: TrainedModel) -> LatestVersion | None:
     """The version that the next runs use; None if the results database does not answer."""
-    from lfv.run.approvals import latest_after_training
+    from lfv.run.models.approvals import latest_after_training
     from lfv_store import StoreError, open_store
 
     try:

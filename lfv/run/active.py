@@ -14,7 +14,7 @@ from lfv.formats.errors import ImageError, SourceChanged
 from lfv.formats.fit import Fit
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
-from lfv.run.stream import DetectionStream
+from lfv.run.detection.stream import DetectionStream
 from lfv.settings import Settings
 from lfv_store import PendingItem, Store
 

@@ -17,8 +17,8 @@ from lfv.formats.images import ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.words import count_of
 from lfv.run.active import ActiveRun
-from lfv.run.approvals import find_model
 from lfv.run.embedded_service import is_embedded
+from lfv.run.models.approvals import find_model
 from lfv.settings import Settings
 from lfv_store import Model, Store
 

@@ -37,12 +37,12 @@ from lfv.report import (
     RunReport,
     write_run_report,
 )
-from lfv.run.approvals import approval_of
-from lfv.run.decide import current_decision
 from lfv.run.evaluate import evaluate_run
+from lfv.run.models.approvals import approval_of
 from lfv.run.pictures import Pictures
 from lfv.run.rejects import rejects_markdown
 from lfv.run.summary import RunSummary
+from lfv.run.verdicts.decide import current_decision
 from lfv.settings import Settings
 from lfv_store import Decision, Run, Store, StoredDetection
 

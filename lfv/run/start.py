@@ -13,7 +13,6 @@ from typing import Any
 
 from lfv.client.hosts import ModelState, open_host
 from lfv.client.policy import Policy
-from lfv.run.approvals import approval_for, approval_text, check_approved
 from lfv.run.context import (
     InspectionRequest,
     NewLimits,
@@ -24,7 +23,8 @@ from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
 from lfv.run.fits import fit_of_training
 from lfv.run.lookup import find_run
-from lfv.run.training_records import copy_training_record
+from lfv.run.models.approvals import approval_for, approval_text, check_approved
+from lfv.run.models.training_records import copy_training_record
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
 from lfv_store.records import RunStatus

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from lfv.client.errors import HostError, HostingError, PolicyError
 from lfv.formats.loopback import is_local_name, is_loopback
 from lfv.run.errors import ModelInUse, RunNotFound
-from lfv.run.retrain import NothingReviewed
+from lfv.run.models.retrain import NothingReviewed
 from lfv.ui.accounts import Visitor, new_token
 from lfv.ui.context import Ui
 from lfv.ui.jobs import Busy

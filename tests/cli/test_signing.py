@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lfv.run.approvals import APPROVES, approval_digest
+from lfv.run.models.approvals import APPROVES, approval_digest
 from lfv.ui.accounts import hash_password
 from tests.cli.conftest import POLICY
 

@@ -27,11 +27,11 @@ from lfv.client.policy import Policy
 from lfv.client.sources import SourceReader
 from lfv.formats.host_kinds import BATCH_JOB
 from lfv.run.active import open_run
-from lfv.run.batch import detect_in_batches
 from lfv.run.context import InspectionRequest
+from lfv.run.detection.batch import detect_in_batches
+from lfv.run.models.training import train_project
 from lfv.run.plan import plan_lines
 from lfv.run.start import RunStarter, begin_run
-from lfv.run.training import train_project
 from lfv.settings import get_settings
 from lfv_store import open_store
 from tests.support.aws_actions import recorded_actions

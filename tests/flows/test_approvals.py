@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.inspect_images import inspect_images
-from lfv.run.approvals import version_to_stop
 from lfv.run.errors import ModelInUse, ModelNotApproved
+from lfv.run.models.approvals import version_to_stop
 from lfv.settings import get_settings
 from lfv_store import ModelKey, Store
 from tests.support.endpoints import Endpoint

@@ -135,7 +135,7 @@ def test_answers_of_a_lost_run_are_taken_from_the_bucket(
     images: Path, endpoint: Endpoint, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run died before it took any answer; the job had finished some."""
-    from lfv.run import batch
+    from lfv.run.detection import batch
 
     def die(*_: object) -> str:
         wait_until(lambda: len(endpoint.asked()) >= 5)

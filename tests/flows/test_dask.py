@@ -22,8 +22,8 @@ from prefect.task_runners import TaskRunner
 from flows import task_runners
 from flows.inspect_images import inspect_images, resume_inspection
 from flows.task_runners import result_of, task_runner
-from lfv.run import dask_workers
-from lfv.run.dask_workers import check_scheduler, check_spreadable
+from lfv.run.detection import dask_workers
+from lfv.run.detection.dask_workers import check_scheduler, check_spreadable
 from lfv.run.errors import LimitReached, NotSpreadable, WorkersLost
 from lfv.settings import LfvSettingsError, Settings, get_settings
 from lfv_store import Store, open_store

@@ -10,8 +10,8 @@ import pytest
 from flows.inspect_images import inspect_images
 from lfv.client.catalog import model_entries
 from lfv.client.errors import HostUnreachable
+from lfv.run.hosting.stop import stop_model
 from lfv.run.hosting.sweep import sweep
-from lfv.run.stop import stop_model
 from lfv.settings import get_settings
 from lfv_store import Store
 from tests.support.endpoints import Endpoint, endpoint_in_thread

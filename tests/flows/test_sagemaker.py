@@ -19,7 +19,7 @@ from lfv.client.hosts import Units, open_host
 from lfv.client.hosts.protocol import HostSpec
 from lfv.run.errors import LimitReached
 from lfv.run.hosting.sweep import SweepReport, sweep
-from lfv.run.training import train_project
+from lfv.run.models.training import train_project
 from lfv.settings import get_settings
 from lfv_store import Store
 from tests.support.endpoints import Endpoint, endpoint_in_thread

@@ -23,8 +23,8 @@ from prefect.settings import PREFECT_API_URL
 from flows.inspect_images import inspect_images
 from flows.shards import inspect_shard
 from lfv.cli.deploy import FLOW_RUN
+from lfv.run.detection.shards import check_shareable
 from lfv.run.errors import NotSpreadable
-from lfv.run.shards import check_shareable
 from lfv.settings import Settings
 from lfv_store import Store, open_store
 from lfv_store.run_workers import RunWorker

@@ -9,7 +9,7 @@ import pytest
 
 from flows.inspect_images import inspect_images, resume_inspection
 from lfv.run.errors import EndedByOperator
-from lfv.run.stop import stop_model
+from lfv.run.hosting.stop import stop_model
 from lfv.run.summary import RunSummary
 from lfv.settings import get_settings
 from lfv_store import Store

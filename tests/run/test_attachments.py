@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from lfv.client.policy import Policy
-from lfv.run import attachments
-from lfv.run.attachments import (
+from lfv.run.context import InspectionRequest, RunContext
+from lfv.run.detection import attachments
+from lfv.run.detection.attachments import (
     attach,
     end_attachments,
     requests_in_flight,
     share_requests,
 )
-from lfv.run.context import InspectionRequest, RunContext
-from lfv.run.detect import detect_batch
+from lfv.run.detection.detect import detect_batch
 from lfv.run.errors import NotSpreadable
 from lfv.settings import Settings
 from lfv_store import Lease, Store, StoreError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lfv.run.approvals import latest_after_training
+from lfv.run.models.approvals import latest_after_training
 from lfv_store import Store
 from tests.support.store_samples import a_model
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lfv.client.policy import Policy
-from lfv.run import shards
 from lfv.run.context import InspectionRequest, RunContext
 from lfv.run.control import Ending, RunControl
-from lfv.run.shards import Share
+from lfv.run.detection import shards
+from lfv.run.detection.shards import Share
 from lfv.settings import Settings
 from lfv_store import Lease, Store
 from lfv_store.run_workers import RunWorker, RunWorkers

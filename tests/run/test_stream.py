@@ -14,11 +14,11 @@ import pytest
 from lfv.client.errors import HostConflict, HostRejected, HostTimeout
 from lfv.client.hosts import ModelState
 from lfv.formats.answers import DetectAnomalyResult
-from lfv.run import stream
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending, Progress, watch_runs
-from lfv.run.detect import DetectedBatch, detect_batch
-from lfv.run.stream import GIVE_UP_AFTER, DetectionStream
+from lfv.run.detection import stream
+from lfv.run.detection.detect import DetectedBatch, detect_batch
+from lfv.run.detection.stream import GIVE_UP_AFTER, DetectionStream
 from lfv_store import ModelPace, NewInspection, Store, StoreUnavailable
 from lfv_store.inspections import Inspections
 from tests.support.detection import BusyModel, planned_run

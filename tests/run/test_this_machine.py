@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 
 from lfv.formats.loopback import is_local_name
-from lfv.run.dask_workers import check_spreadable
+from lfv.run.detection.dask_workers import check_spreadable
 from lfv.run.errors import NotSpreadable
 from lfv.settings import get_settings, is_https_or_loopback
 from lfv.ui.routing import is_our_name

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lfv.run.threads import InterpreterWatch, ThreadGroup
+from lfv.run.detection.threads import InterpreterWatch, ThreadGroup
 from tests.support.waiting import wait_until
 
 

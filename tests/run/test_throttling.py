@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending
-from lfv.run.detect import DetectedBatch, detect_batch
-from lfv.run.stream import DetectionStream
+from lfv.run.detection.detect import DetectedBatch, detect_batch
+from lfv.run.detection.stream import DetectionStream
 from lfv_store import PendingItem, Store
 from tests.support.detection import BusyModel, planned_run
 

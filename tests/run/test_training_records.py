@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lfv.run.training_records import copy_training_record
+from lfv.run.models.training_records import copy_training_record
 from lfv_store import ModelKey, NewTraining, open_store
 from tests.support.store_samples import T0
 

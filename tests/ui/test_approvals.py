@@ -12,8 +12,8 @@ from lfv.client.staging import StagedDataset
 from lfv.client.training import TrainedModel
 from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.refs import S3Ref
-from lfv.run.approvals import approval_digest
-from lfv.run.decide import decision_digest
+from lfv.run.models.approvals import approval_digest
+from lfv.run.verdicts.decide import decision_digest
 from lfv.ui.views import models
 from lfv_store import ModelKey, NewReview
 from tests.support.ui import PASSWORD, POLICY, RUN_ID, Browser, Scene, served

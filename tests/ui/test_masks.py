@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from lfv.run.drawn_masks import MaskRefused, exact_mask
-from lfv.run.review import record_digest
+from lfv.run.verdicts.drawn_masks import MaskRefused, exact_mask
+from lfv.run.verdicts.review import record_digest
 from tests.support.ui import PASSWORD, SIZE, Browser, Scene, served
 
 BLUE = "#1F77B4"

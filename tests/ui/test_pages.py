@@ -15,11 +15,11 @@ import yaml
 from PIL import Image
 
 from lfv.client.policy import Policy
-from lfv.run import policy_trial
 from lfv.run.active import open_reader
-from lfv.run.compare import compare_models
-from lfv.run.policy_trial import Prices, try_on_run
+from lfv.run.models.compare import compare_models
 from lfv.run.report import report_run
+from lfv.run.verdicts import policy_trial
+from lfv.run.verdicts.policy_trial import Prices, try_on_run
 from lfv.ui.render import asset
 from lfv.ui.views import runs
 from lfv_store import ModelKey, NewReview

@@ -7,7 +7,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-from lfv.run.review import record_digest, reviewed_manifest
+from lfv.run.verdicts.review import record_digest, reviewed_manifest
 from lfv_store import NewReview
 from tests.support.ui import PASSWORD, RUN_ID, Browser, Scene, another, scene, served
 

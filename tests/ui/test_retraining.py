@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from lfv.client.training import TrainedModel, check_names
-from lfv.run.reinspect import NotInspected, inspect_again
-from lfv.run.retrain import NothingReviewed, next_manifest
-from lfv.run.training import LABEL_NAMES
+from lfv.run.models.retrain import NothingReviewed, next_manifest
+from lfv.run.models.training import LABEL_NAMES
+from lfv.run.verdicts.reinspect import NotInspected, inspect_again
 from lfv.ui.views import models
 from lfv_store import NewReview, NewTraining, Run
 from tests.support.ui import RUN_ID, STARTED, Browser, Scene

@@ -35,12 +35,12 @@ from lfv.formats.status import ModelStatus
 from lfv.run.active import ActiveRun
 from lfv.run.budget import Budget, steady_seconds
 from lfv.run.control import Ending
+from lfv.run.detection.threads import join_if_started
 from lfv.run.embedded_service import ServicePlaces
 from lfv.run.errors import EndedByOperator, ModelLost
 from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
 from lfv.run.hosting.release import HeldLease, release_and_stop, stop_hosting
-from lfv.run.threads import join_if_started
 from lfv_store import HostingStopping, Lease, StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from lfv.formats.host_kinds import BATCH_JOB
-from lfv.run.approvals import APPROVES, WITHDRAWS, sign_approval
-from lfv.run.compare import Comparison, compare_versions
+from lfv.run.models.approvals import APPROVES, WITHDRAWS, sign_approval
+from lfv.run.models.compare import Comparison, compare_versions
 from lfv.ui.routing import Call, Refused, post
 from lfv.ui.signing import signed_meaning
 from lfv_store import Model, RecordConflict

@@ -8,9 +8,9 @@ import json
 
 from starlette.responses import JSONResponse, Response
 
-from lfv.run.drawn_masks import PALETTE, MaskRefused, record_mask
 from lfv.run.pictures import PictureGone
-from lfv.run.review import REVIEWS
+from lfv.run.verdicts.drawn_masks import PALETTE, MaskRefused, record_mask
+from lfv.run.verdicts.review import REVIEWS
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv.ui.signing import asks_for_signatures, signed_meaning

@@ -12,12 +12,12 @@ from lfv.client.hosts import HostSpec
 from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.words import form_of
 from lfv.report.figures import score, whole
-from lfv.run.compare import compare_versions
 from lfv.run.fits import fit_of_training
-from lfv.run.reinspect import inspect_again
-from lfv.run.retrain import next_images, next_manifest
-from lfv.run.stop import stop_model
-from lfv.run.training import train_project
+from lfv.run.hosting.stop import stop_model
+from lfv.run.models.compare import compare_versions
+from lfv.run.models.retrain import next_images, next_manifest
+from lfv.run.models.training import train_project
+from lfv.run.verdicts.reinspect import inspect_again
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv.ui.signing import asks_for_signatures

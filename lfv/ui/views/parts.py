@@ -13,7 +13,7 @@ from lfv.ui.routing import Call, get
 from lfv.ui.signing import asks_for_signatures
 from lfv.ui.views.review import REASONS
 from lfv_store import Review
-from lfv_store.effective_reviews import effective_reviews
+from lfv_store.reviewing.effective_reviews import effective_reviews
 
 _WORDS = {"accept": "accepted", "reject": "rejected", "review": "to review"}
 

@@ -14,10 +14,10 @@ from lfv.client.errors import PolicyError
 from lfv.client.policy import Policy
 from lfv.report.figures import money, whole
 from lfv.run.active import open_reader
-from lfv.run.decide import DECIDES, current_decision, redecide
 from lfv.run.lookup import find_run
-from lfv.run.policy_trial import Prices, Trial, try_on_run
 from lfv.run.report import report_run
+from lfv.run.verdicts.decide import DECIDES, current_decision, redecide
+from lfv.run.verdicts.policy_trial import Prices, Trial, try_on_run
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, Refused, get, post
 from lfv.ui.signing import asks_for_signatures, signed_meaning

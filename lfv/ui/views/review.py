@@ -9,7 +9,7 @@ from typing import Any, Literal
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from lfv.run.lookup import find_run
-from lfv.run.review import (
+from lfv.run.verdicts.review import (
     ANSWERS,
     LEASE,
     REVIEWS,

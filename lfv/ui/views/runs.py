@@ -11,11 +11,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from lfv.report.charts import histogram, pareto
 from lfv.report.data import ReportAnswer, ReportType
-from lfv.run.approvals import approval_of
-from lfv.run.decide import current_decision
 from lfv.run.lookup import find_run
+from lfv.run.models.approvals import approval_of
 from lfv.run.pictures import with_pictures
 from lfv.run.report import policy_limits, report_run
+from lfv.run.verdicts.decide import current_decision
 from lfv.ui.cards import cards
 from lfv.ui.routing import Call, NotFound, Refused, get, post
 from lfv_store import Run, RunCounts

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lfv.run.decide import current_decision
+from lfv.run.verdicts.decide import current_decision
 from lfv.settings import Settings, child_environment
 from lfv_store import Run, Store
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store.effective_reviews import effective_reviews
+from lfv_store.reviewing.effective_reviews import effective_reviews
 from lfv_store.tables import InspectionTable, ReviewLeaseTable, ReviewTable
 from lfv_store.views import REVIEW_QUEUE
 

@@ -28,7 +28,7 @@ from lfv.formats.labels import LabelNames
 from lfv.onnx_files import find_onnx_file, read_export_facts
 from lfv.run.active import open_reader
 from lfv.run.errors import NotImportable
-from lfv.run.training import staging_place, train_project, training_client
+from lfv.run.models.training import staging_place, train_project, training_client
 from lfv.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 from lfv.client.sources import SourceReader
 from lfv.formats.agreement import Difference, mcnemar
 from lfv.formats.errors import LfvError
-from lfv.run.retrain import trained_on
+from lfv.run.models.retrain import trained_on
 from lfv_store import Model, Store
 from lfv_store.comparisons import AnswerPair
 

@@ -26,8 +26,8 @@ from lfv.formats.words import count_of
 from lfv.run.active import open_reader
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.fits import FIT
+from lfv.run.models.training_request import training_request
 from lfv.run.start import code_version
-from lfv.run.training_request import training_request
 from lfv.settings import LfvSettingsError, Settings
 from lfv_store import ModelKey, NewTraining, Store, StoreError, Training, open_store
 

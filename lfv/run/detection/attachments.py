@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from lfv.run.active import ActiveRun, open_run
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
-from lfv.run.stream import DetectionStream
+from lfv.run.detection.stream import DetectionStream
 from lfv_store import StoreError, open_store
 
 logger = logging.getLogger(__name__)

@@ -18,18 +18,18 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 from sqlalchemy.orm import aliased
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.effective_reviews import (
-    effective_reviews,
-    is_last_review,
-    with_effective_review,
-)
 from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
 from lfv_store.part import Part
 from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
 from lfv_store.records import VERDICTS, JsonObject
-from lfv_store.review_queue import candidates
+from lfv_store.reviewing.effective_reviews import (
+    effective_reviews,
+    is_last_review,
+    with_effective_review,
+)
+from lfv_store.reviewing.review_queue import candidates
+from lfv_store.reviewing.same_picture import GIVEN_ON
 from lfv_store.runs import lock_run
-from lfv_store.same_picture import GIVEN_ON
 from lfv_store.tables import (
     ImageTable,
     InspectionTable,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from lfv.run.threads import join_if_started
+from lfv.run.detection.threads import join_if_started
 
 T = TypeVar("T")
 

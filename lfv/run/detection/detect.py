@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from lfv.client.errors import HostError
 from lfv.run.active import ActiveRun
-from lfv.run.attachments import attach
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
+from lfv.run.detection.attachments import attach
 from lfv.run.errors import NotSpreadable
 from lfv_store import PendingItem
 

@@ -19,8 +19,8 @@ from lfv.formats.layout import SPLIT, split_of
 from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.manifest.writing import labelled_row
-from lfv.run.drawn_masks import mask_of
-from lfv.run.training import names_of
+from lfv.run.models.training import names_of
+from lfv.run.verdicts.drawn_masks import mask_of
 from lfv_store import Review, Store, Training
 
 

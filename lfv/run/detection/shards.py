@@ -19,13 +19,13 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from lfv.run.attachments import requests_in_flight, share_requests
 from lfv.run.context import RunContext
 from lfv.run.control import Ending, RunControl
+from lfv.run.detection.attachments import requests_in_flight, share_requests
+from lfv.run.detection.threads import join_if_started
 from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import NotSpreadable
 from lfv.run.start import describe_end
-from lfv.run.threads import join_if_started
 from lfv.settings import Settings, prefect_may_be_configured
 from lfv_store import PendingItem, Store, StoreError
 from lfv_store.run_workers import Holding

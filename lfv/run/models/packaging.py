@@ -12,7 +12,7 @@ from lfv.client.packaging import package_model
 from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.run.active import open_reader
 from lfv.run.embedded_service import api_endpoint
-from lfv.run.training import api_client, staging_place
+from lfv.run.models.training import api_client, staging_place
 from lfv.settings import LfvSettingsError, Settings
 
 _TIMEOUT_SECONDS = 600.0

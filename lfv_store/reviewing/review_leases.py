@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.dialects import dialect_of
-from lfv_store.effective_reviews import has_effective_review, is_last_review
 from lfv_store.errors import ReviewTaken
 from lfv_store.part import Part
 from lfv_store.people import ClaimedReview
-from lfv_store.review_queue import candidates
+from lfv_store.reviewing.effective_reviews import has_effective_review, is_last_review
+from lfv_store.reviewing.review_queue import candidates
+from lfv_store.reviewing.same_picture import leased_answers, reviewed_alike, waiting_alike
 from lfv_store.runs import require_run
-from lfv_store.same_picture import leased_answers, reviewed_alike, waiting_alike
 from lfv_store.tables import (
     InspectionTable,
     ReviewLeaseTable,

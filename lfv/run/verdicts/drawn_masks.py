@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfv.run.pictures import Pictures, write_atomically
-from lfv.run.review import record_digest
 from lfv.run.signing import signature
+from lfv.run.verdicts.review import record_digest
 from lfv_store import NewReview, Review, Store
 
 #: Colours of new anomaly types, distinct from each other and from white.

@@ -46,9 +46,9 @@ from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.status import ModelStatus
 from lfv.run import outcomes
 from lfv.run.control import Ending
-from lfv.run.group_commit import GroupCommit
-from lfv.run.image_queue import ImageQueue, QueuedImage
-from lfv.run.threads import InterpreterWatch, ThreadGroup
+from lfv.run.detection.group_commit import GroupCommit
+from lfv.run.detection.image_queue import ImageQueue, QueuedImage
+from lfv.run.detection.threads import InterpreterWatch, ThreadGroup
 from lfv_store import ModelPace, NewDetection, NewInspection, PendingItem, StoreError
 
 if TYPE_CHECKING:

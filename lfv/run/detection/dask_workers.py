@@ -1,8 +1,7 @@
 """Checks whether Dask workers, which may be on other machines, can share a run.
 
-The process that holds the model submits batches (`lfv.run.feed`) and receives the result of each.
-Workers attach to the run by `lfv.run.attachments`, so a worker only works for a run while its model
-is held.
+The process that holds the model submits batches (`feed`) and receives the result of each. Workers
+attach to the run (`attachments`), so a worker only works for a run while its model is held.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from lfv.client.hosting import ensure_stopped
 from lfv.client.hosts import HostSpec, open_host
 from lfv.formats.status import ModelStatus
 from lfv.formats.words import count_of
-from lfv.run.approvals import version_to_stop
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import ModelInUse
+from lfv.run.models.approvals import version_to_stop
 from lfv.settings import Settings
 from lfv_store import Hosting, Store, StoreError, open_store
 

@@ -228,6 +228,7 @@ def ensure_stopped(
     *,
     timeout: float,
     stop_event: threading.Event | None = None,
+    is_settled: Callable[[], bool] = lambda: False,
     progress: Progress = lambda _: None,
     poll: Backoff | None = None,
     clock: Clock = SYSTEM_CLOCK,
@@ -240,6 +241,18 @@ def ensure_stopped(
     Each StopModel has a ClientToken of its own, which starts with 31 characters of `client_token`.
     With a repeated token, the service would not stop a model that was started again in between. A
     second stop of a stopping model is only a conflict.
+
+    Args:
+        host: The model's host.
+        client_token: Begins the ClientToken of each StopModel.
+        timeout: Seconds.
+        stop_event: Interrupts the wait.
+        is_settled: Whether somebody else has seen the model stopped. Called while the model is up
+            after an accepted StopModel: it may have been stopped and started again between two
+            looks, and that start must not be undone.
+        progress: Called with the status.
+        poll: Seconds between two looks.
+        clock: For tests.
 
     Raises:
         HostingTimedOut: `timeout` is over.
@@ -273,6 +286,8 @@ def ensure_stopped(
             if state.status in _DOWN:
                 return StoppedOutcome(was_up, attempts, clock.now(), state)
             was_up = True
+            if not send and state.status is not ModelStatus.STOPPING_HOSTING and is_settled():
+                return StoppedOutcome(was_up, attempts, clock.now(), None)
             # A model that is starting or updating refuses StopModel; repeat it once HOSTED.
             # A model may still report HOSTED for a while after StopModel was accepted.
             send = send or (

@@ -401,6 +401,15 @@ def test_stop_that_was_accepted_and_forgotten(clock: FakeClock) -> None:
     assert not model.is_up
 
 
+def test_a_start_by_somebody_else_is_not_undone(model: FakeModel, clock: FakeClock) -> None:
+    """Between two looks, somebody saw the model stopped and started it again."""
+    model.status = ModelStatus.HOSTED
+    clock.on_wait = lambda _: setattr(model, "status", ModelStatus.HOSTED)
+    outcome = down(model, clock, is_settled=lambda: bool(clock.waits))
+    assert (outcome.was_up, outcome.attempts) == (True, 1)
+    assert model.status is ModelStatus.HOSTED
+
+
 def test_stop_a_deleted_model(model: FakeModel, clock: FakeClock) -> None:
     for operation in ("StopModel", "DescribeModel"):
         model.fail_next(operation, ModelNotFound("no such model"))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,7 +135,13 @@ def stop_hosting(
     store, hosting_id = store.with_patience(_DATABASE_PATIENCE_SECONDS), hosting.hosting_id
     try:
         with reopen_host(hosting.host_spec) as host:
-            ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds, progress=on_status)
+            ensure_stopped(
+                host,
+                _token(hosting_id),
+                timeout=deadline_seconds,
+                is_settled=partial(is_recorded_stopped, store, hosting_id),
+                progress=on_status,
+            )
             if may_start_late is None:
                 _watch_for_late_start(store, hosting_id, host, deadline_seconds)
     except LfvError as error:
@@ -171,6 +178,7 @@ def end_earlier(
             _token(hosting.hosting_id),
             timeout=deadline_seconds,
             stop_event=stop_event,
+            is_settled=partial(is_recorded_stopped, store, hosting.hosting_id),
             progress=logger.info,
         )
     if hosting.hosted_at is not None:
@@ -188,7 +196,20 @@ def _watch_for_late_start(
         time.sleep(min(left, _WATCH_SECONDS))
         # In this order: the model is stopped only if the hosting is still open after the check.
         if host.describe().status.is_up and _late_start_seconds(store, hosting_id) > 0:
-            ensure_stopped(host, _token(hosting_id), timeout=deadline_seconds)
+            ensure_stopped(
+                host,
+                _token(hosting_id),
+                timeout=deadline_seconds,
+                is_settled=partial(is_recorded_stopped, store, hosting_id),
+            )
+
+
+def is_recorded_stopped(store: Store, hosting_id: int) -> bool:
+    """Whether the hosting is recorded as stopped, so that a model that is up belongs to another."""
+    try:
+        return store.with_patience(0).hostings.get(hosting_id).status == "stopped"
+    except StoreError:
+        return False
 
 
 def _late_start_seconds(store: Store, hosting_id: int) -> float:

@@ -14,6 +14,7 @@ from lfv.formats.status import ModelStatus
 from lfv.formats.words import count_of
 from lfv.run.embedded_service import api_endpoint
 from lfv.run.errors import ModelInUse
+from lfv.run.hosting.release import is_recorded_stopped
 from lfv.run.models.approvals import version_to_stop
 from lfv.settings import Settings
 from lfv_store import Hosting, Store, StoreError, open_store
@@ -77,6 +78,7 @@ def stop_model(
             host,
             f"stop-{hosting.hosting_id}" if hosting else f"stop-{project}-{version}",
             timeout=settings.stopping_deadline_seconds,
+            is_settled=lambda: hosting is not None and _is_settled(settings, hosting.hosting_id),
             progress=progress,
         )
     if hosting is not None and (outcome.was_up or not _may_start(hosting)):
@@ -111,6 +113,15 @@ def _open_hosting(settings: Settings, model_arn: str, actor: str, *, force: bool
             ) from error
         logger.warning("the stop will not be recorded: %s", error)
     return None
+
+
+def _is_settled(settings: Settings, hosting_id: int) -> bool:
+    """Whether a run, a guard or the sweeper has seen the hosting stopped."""
+    try:
+        with open_store(settings.store_url, migrate=False) as store:
+            return is_recorded_stopped(store, hosting_id)
+    except StoreError:
+        return False
 
 
 def _may_start(hosting: Hosting) -> bool:

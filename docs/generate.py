@@ -251,7 +251,8 @@ def error_classes() -> dict[str, type[Exception]]:
     waiting: list[type[Exception]] = [LfvError, InspectionError, StoreError]
     while waiting:
         kind = waiting.pop()
-        below = kind.__subclasses__()
+        # Not those of tests, which may be in the same process.
+        below = [sub for sub in kind.__subclasses__() if sub.__module__.startswith("lfv")]
         waiting += below
         if not below and kind.__module__.endswith(".errors"):
             found[getattr(kind, "code", kind.__name__)] = kind

@@ -54,8 +54,7 @@ def test_a_connection_moved_to_a_server_connection_without_them(store: Store) ->
     store.inspections.record(run_id, [judged(model_id, 1)])
     on_its_connection(store, "DEALLOCATE ALL")
     for line in (2, 3):
-        counts = store.inspections.record(run_id, [judged(model_id, line)])
-        assert counts.inspections == 1
+        assert store.inspections.record(run_id, [judged(model_id, line)]) == 1
     assert prepared(store) == []  # it no longer tries
     assert store.inspections.counts(run_id).total == 3
     assert store.audit.verify().ok

@@ -1,4 +1,4 @@
-"""The content of pages: runs, parts, models, costs, pictures, other limits."""
+"""The content of pages: runs, parts, costs, pictures, other limits."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 import yaml
 from PIL import Image
 
 from lfv.client.policy import Policy
 from lfv.run.active import open_reader
-from lfv.run.models.compare import compare_models
 from lfv.run.report import report_run
 from lfv.run.verdicts import policy_trial
 from lfv.run.verdicts.policy_trial import Prices, try_on_run
 from lfv.ui.render import asset
 from lfv.ui.views import runs
-from lfv_store import ModelKey, NewReview
-from lfv_store.tables import HostingTable
-from tests.support.store_samples import LEASE
+from lfv_store import NewReview
 from tests.support.ui import POLICY, RUN_ID, Browser, Scene, part_picture
 from tests.support.waiting import wait_until
 
@@ -325,65 +321,6 @@ def test_a_policy_is_saved_and_applied_with_a_reason(place: Scene, mara: Browser
     assert place.store.inspections.counts(RUN_ID).rejected == 8
 
 
-def test_a_model_that_is_not_hosted_is_not_stopped(place: Scene, mara: Browser) -> None:
-    answer = mara.post(f"/models/{place.model_id}/stop")
-    assert answer.status_code == 409
-    assert "No hosting" in answer.json()["error"]
-
-
-def test_a_model_that_is_up_can_be_stopped_after_hundreds_of_later_hostings(
-    place: Scene, mara: Browser
-) -> None:
-    place.store.leases.acquire(place.model_id, RUN_ID, **LEASE)
-    other = place.second_version({})
-    with place.store.database.write() as conn:
-        (mine,) = conn.execute(sa.select(HostingTable.__table__)).mappings()
-        later = {"model_id": other, "status": "stopped", "stopped_at": mine["requested_at"]}
-        conn.execute(
-            sa.insert(HostingTable),
-            [
-                {**mine, **later, "id": mine["id"] + number, "client_token": f"later-{number}"}
-                for number in range(1, 600)
-            ],
-        )
-    assert f'action="/models/{place.model_id}/stop"' in mara.get(f"/models/{place.model_id}").text
-    assert f'action="/models/{other}/stop"' not in mara.get(f"/models/{other}").text
-
-
-def test_a_list_that_is_cut_says_so(place: Scene, mara: Browser) -> None:
-    page = f"/models/{place.model_id}"
-    while len(place.store.runs.list(21, model_id=place.model_id)) < 20:
-        assert "the newest 20" not in mara.get(page).text
-        place.again()
-    assert "the newest 20" in mara.get(page).text
-    part = place.parts("reject")[0]
-    digest = place.store.results.get(part)["image_sha256"]
-    assert "Other inspections of the same image</h2>" in mara.get(f"/parts/{part}").text
-    while len(place.store.pages.of_image(digest)) < 50:
-        place.again()
-    assert "the newest" in mara.get(f"/parts/{part}").text
-
-
-def test_models_beyond_one_page_are_on_the_next(place: Scene, mara: Browser) -> None:
-    host = place.store.models.get(place.model_id).key.host
-    for number in range(2, 204):
-        place.store.models.register(ModelKey(host, f"arn:{number}", "others", str(number)))
-    oldest = f'href="/models/{place.model_id}"'
-    newest = mara.get("/models").text
-    assert oldest not in newest
-    (older,) = re.findall(r'href="(/models\?before=\d+)"', newest)
-    second = mara.get(older).text
-    assert oldest in second
-    assert "Older models" not in second
-    assert 'href="/models"' in second
-    assert "There are no older models" in mara.get("/models?before=1").text
-    project = place.store.models.get(place.model_id).key.project_name
-    other = place.second_version({})
-    assert project != "others"
-    assert f"/compare/{other}" in mara.get(f"/models/{place.model_id}").text
-    assert f"/compare/{place.model_id}" in mara.get(f"/models/{other}").text
-
-
 def test_an_unavailable_database_is_reported(place: Scene, mara: Browser) -> None:
     token = mara.token()
     place.store.close()
@@ -411,21 +348,6 @@ def test_scripts_request_nothing_elsewhere() -> None:
         assert found is not None
         assert b"http:" not in found
         assert b"https:" not in found
-
-
-def test_two_versions_are_compared_on_the_same_images(place: Scene, mara: Browser) -> None:
-    other = place.second_version({4: False, 6: False, 7: True, 1: True})
-    place.store.reviews.record(NewReview(place.parts("review")[0], "accept", "ben"))
-    address = f"/models/{place.model_id}/compare/{other}"
-    page = mara.get(address).text
-    assert "4 images were judged by both; 3 of them are labelled or reviewed" in page
-    assert "do not show that either is better" in page
-    found = compare_models(place.store, place.model_id, other)
-    assert (found.known, found.both_right, found.both_wrong) == (3, 0, 0)
-    assert (found.difference.only_first, found.difference.only_second) == (2, 1)
-    assert found.disagreeing == 3
-    third = place.second_version({}, version="3")
-    assert "No image was judged by both" in mara.get(f"/models/{other}/compare/{third}").text
 
 
 def test_a_heat_map_is_drawn_where_there_is_no_mask(place: Scene, mara: Browser) -> None:

@@ -40,8 +40,13 @@ from lfv.run.embedded_service import ServicePlaces
 from lfv.run.errors import EndedByOperator, ModelLost
 from lfv.run.hosting.guard import GuardConfig
 from lfv.run.hosting.guard_client import Guard
-from lfv.run.hosting.release import HeldLease, release_and_stop, stop_hosting
-from lfv_store import HostingStopping, Lease, StoreError, StoreUnavailable
+from lfv.run.hosting.release import (
+    HeldLease,
+    is_recorded_stopped,
+    release_and_stop,
+    stop_hosting,
+)
+from lfv_store import HostingStopping, Lease, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -316,19 +321,12 @@ class ModelHold:
         )
         self.outcome = _OUTCOMES[lease.owned, done]
         if lease.owned:
-            self.stopped = self._is_stopped(lease) if done else False
+            # None if another run uses the model, or that cannot be determined.
+            self.stopped = done and (is_recorded_stopped(self._store, lease.hosting_id) or None)
         if done:
             self._live_guard.report_release(lease.lease_id)
         else:
             logger.error("the model is not seen stopped; its guard and the sweeper keep trying")
-
-    def _is_stopped(self, lease: Lease) -> bool | None:
-        """Whether the model is stopped; None if another run uses it or it cannot be determined."""
-        try:
-            hosting = self._store.with_patience(0).hostings.get(lease.hosting_id)
-        except StoreError:
-            return None
-        return True if hosting.status == "stopped" else None
 
     @property
     def _live_guard(self) -> Guard:

@@ -32,7 +32,7 @@ from lfv.engine.grouping import Groups
 from lfv.engine.learners import fit_against, fit_unusual
 from lfv.engine.metrics import Floats
 from lfv.engine.observations import OVERVIEW, Observation, all_maps, statistics
-from lfv.engine.patches import fit_patches
+from lfv.engine.patches import fit_places
 from lfv.engine.positional import SUMS, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
 from lfv.formats.training_request import FALSE_ALARMS
@@ -95,7 +95,7 @@ def _fit_deep(observations: Sequence[Observation]) -> Experts:
     patches = [one.patches for one in observations if one.patches is not None]
     unusual = Expert(UNUSUAL, BACKBONE, fit_unusual(statistics(observations, BACKBONE), CHANNELS))
     contrasts = values_of(UNUSUAL_CONTRAST, BACKBONE, observations)
-    _, places = fit_patches(patches)
+    places = fit_places(patches)
     defective = [one.defective for one in observations if one.defective is not None]
     drawn = fit_against(contrasts, relative_contrasts(np.concatenate(defective)), _PENALTY)
     return Experts(

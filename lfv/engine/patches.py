@@ -191,6 +191,21 @@ def _share_of(count: int, share: float) -> int:
 
 def fit_patches(patches: Sequence[Matrix]) -> tuple[PatchMemory, PlacesHead]:
     """Learn from the patches of normal images, [cells, MIXED] each."""
+    known, centre, whitening = _whitened(patches)
+    chosen = np.random.default_rng(0).permutation(len(known))[:KEPT]
+    kept: Matrix = known[chosen] - centre
+    memory = PatchMemory(centre, whitening, kept @ whitening)
+    return memory, _fit_places(patches, centre, whitening)
+
+
+def fit_places(patches: Sequence[Matrix]) -> PlacesHead:
+    """Learn what is usual at each position, as `fit_patches` does, without a memory."""
+    _, centre, whitening = _whitened(patches)
+    return _fit_places(patches, centre, whitening)
+
+
+def _whitened(patches: Sequence[Matrix]) -> tuple[Matrix, Matrix, Matrix]:
+    """Return a sample of the patches, its mean, and the matrix that whitens it."""
     step = max(1, sum(len(one) for one in patches) // SAMPLE)
     known = np.concatenate([one[n % step :: step] for n, one in enumerate(patches)]).astype(
         np.float32
@@ -199,9 +214,7 @@ def fit_patches(patches: Sequence[Matrix]) -> tuple[PatchMemory, PlacesHead]:
     values, vectors = np.linalg.eigh(np.cov((known - centre).T.astype(np.float64)))
     values, vectors = values[::-1][:COMPONENTS], vectors[:, ::-1][:, :COMPONENTS]
     whitening = (vectors / np.sqrt(values + _FLOOR * values.mean() + 1e-9)).astype(np.float32)
-    chosen = np.random.default_rng(0).permutation(len(known))[:KEPT]
-    memory = PatchMemory(centre, whitening, (known[chosen] - centre) @ whitening)
-    return memory, _fit_places(patches, centre, whitening)
+    return known, centre, whitening
 
 
 def _fit_places(patches: Sequence[Matrix], centre: Matrix, whitening: Matrix) -> PlacesHead:

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from lfv.run.detection.dask_workers import stop_profiler
 from lfv.run.errors import NotSpreadable, WorkersLost
 from lfv.settings import LfvSettingsError, get_settings
 
@@ -46,36 +48,17 @@ def task_runner() -> TaskRunner[PrefectFuture[Any]]:
     return cast("TaskRunner[PrefectFuture[Any]]", DaskTaskRunner(address=settings.dask_address))
 
 
-def worker_processes() -> int:
-    """Return the number of worker processes of this flow run's task runner; 0 for threads.
-
-    Raises:
-        NotSpreadable: The Dask cluster has no worker.
-        OSError: Its scheduler does not answer.
-    """
-    client = _dask_client()
-    if client is None:
-        return 0
-    # `client.scheduler_info` waits for the scheduler without a time limit.
-    identity = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=_ANSWER_SECONDS)
-    workers = int(identity["n_workers"])
-    if not workers:
-        address = client.scheduler.address
-        raise NotSpreadable(
-            f"no worker is connected to the Dask scheduler {address}; start some with: "
-            f"dask worker {address}"
-        )
-    return workers
-
-
 def workers_of_new_run() -> int:
-    """Return worker_processes() before a run starts its model.
+    """Return the number of worker processes of this flow run's task runner; 0 for threads.
 
     Raises:
         NotSpreadable: The Dask cluster has no worker, or its scheduler does not answer.
     """
+    client = _dask_client()
+    if client is None:
+        return 0
     try:
-        return worker_processes()
+        return len(_last_seen(client))
     except OSError as error:
         runner: Any = cast("FlowRunContext", FlowRunContext.get()).task_runner
         raise NotSpreadable(
@@ -94,12 +77,9 @@ def imports_on_workers() -> Iterator[None]:
     if client is None:
         yield
         return
-    identity = client.sync(
-        client.scheduler.identity, n_workers=-1, callback_timeout=_ANSWER_SECONDS
-    )
     imports = [
         client.submit(import_batch_code, workers=[address], pure=False, priority=1)
-        for address in identity["workers"]
+        for address in _last_seen(client)
     ]
     try:
         yield
@@ -111,9 +91,14 @@ def import_batch_code() -> None:
     """Import what detect_anomalies() uses."""
     import tasks.detect_anomalies  # noqa: F401
 
+    stop_profiler()
+
 
 class LiveWorkers:
     """The number of live worker processes, which may join and die during a run.
+
+    A worker that freezes keeps its connection. Dask waits five to ten minutes for its heartbeat;
+    here it is removed sooner, and others get its batches.
 
     Args:
         at_first: Their number when the run began; 0 for a run without workers.
@@ -122,6 +107,8 @@ class LiveWorkers:
     def __init__(self, at_first: int) -> None:
         self._workers = at_first
         self._counted_at = self._seen_at = time.monotonic()
+        #: When the scheduler last saw each worker, by its clock, and when that changed, by ours.
+        self._heartbeats: dict[str, tuple[float, float]] = {}
 
     def count(self) -> int:
         """Return their number; while none is alive, the last one.
@@ -131,7 +118,7 @@ class LiveWorkers:
         """
         if self._workers and time.monotonic() - self._counted_at > _COUNT_SECONDS:
             try:
-                self._workers = worker_processes()
+                self._workers = self._count()
                 self._seen_at = time.monotonic()
             except (NotSpreadable, OSError) as error:
                 if time.monotonic() - self._seen_at > UNREACHABLE_SECONDS:
@@ -142,6 +129,24 @@ class LiveWorkers:
                     ) from error
             self._counted_at = time.monotonic()
         return self._workers
+
+    def _count(self) -> int:
+        client, now = _dask_client(), time.monotonic()
+        beats = _last_seen(client)
+        before, self._heartbeats = self._heartbeats, {}
+        for address, seen in beats.items():
+            earlier = before.get(address, (None, now))
+            self._heartbeats[address] = (seen, now if seen != earlier[0] else earlier[1])
+        for address, (_, since) in self._heartbeats.items():
+            if now - since > UNREACHABLE_SECONDS:
+                get_run_logger().warning(
+                    "the Dask worker %s has frozen: no heartbeat for %g seconds; others get its "
+                    "batches: end its process",
+                    address,
+                    UNREACHABLE_SECONDS,
+                )
+                _ask(client, client.scheduler.unregister, address=address, stimulus_id="lfv-frozen")
+        return len(beats)
 
 
 def result_of(future: PrefectFuture[Any]) -> Any:
@@ -166,6 +171,28 @@ def result_of(future: PrefectFuture[Any]) -> Any:
                 f"logs, then resume the run: {error}"
             ) from error
         raise
+
+
+def _last_seen(client: Any) -> dict[str, float]:
+    """Return when the scheduler last saw each worker, in its seconds since 1970, by address.
+
+    Raises:
+        NotSpreadable: The Dask cluster has no worker.
+        OSError: Its scheduler does not answer.
+    """
+    workers = _ask(client, client.scheduler.identity, n_workers=-1)["workers"]
+    if not workers:
+        address = client.scheduler.address
+        raise NotSpreadable(
+            f"no worker is connected to the Dask scheduler {address}; start some with: "
+            f"dask worker {address}"
+        )
+    return {address: worker["last_seen"] for address, worker in workers.items()}
+
+
+def _ask(client: Any, method: Any, **arguments: Any) -> Any:
+    """Call a method of the scheduler with a time limit, which the client's own methods lack."""
+    return client.sync(method, callback_timeout=_ANSWER_SECONDS, **arguments)
 
 
 def _dask_client() -> Any:

@@ -161,6 +161,9 @@ def test_workers_import_what_they_need_before_the_model_is_up(
     def imported() -> bool:
         return "tasks.detect_anomalies" in sys.modules
 
+    def profiled(dask_worker: Any) -> bool:
+        return bool(dask_worker.periodic_callbacks["profile"].is_running())
+
     for worker in cluster.workers:
         worker.kill()
         worker.wait()
@@ -175,9 +178,12 @@ def test_workers_import_what_they_need_before_the_model_is_up(
     endpoint.script(start_seconds=20.0)
     with Client(cluster.address, set_as_default=False) as client, ThreadPoolExecutor(1) as pool:
         assert not any(client.run(imported).values())
+        assert all(client.run(profiled).values())
         looking = pool.submit(look)
         summary = cluster.run(source=str(many), project="parts")
         looking.result()
+        # In Python 3.11, Dask's profiler can deadlock its process.
+        assert list(client.run(profiled).values()) == [sys.version_info >= (3, 12)] * WORKERS
     assert summary.status == "completed"
     assert early.pop("asked") is False
     assert list(early.values()) == [True] * WORKERS
@@ -198,6 +204,36 @@ def test_a_worker_is_killed_and_the_other_does_its_work(
         killing.result()
     assert summary.status == "completed"
     assert (summary.counts.pending, summary.counts.errors) == (0, 0)
+    assert _lines(results, summary.run_id) == Counter(range(1, IMAGES + 1))
+    in_flight = Settings().requests_per_unit // 2
+    assert sum(endpoint.asked().values()) <= IMAGES + in_flight
+    assert endpoint.status == "TRAINED"
+
+
+def test_a_worker_freezes_and_the_other_does_its_work(
+    cluster: Cluster,
+    many: Path,
+    endpoint: Endpoint,
+    results: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task_runners, "UNREACHABLE_SECONDS", 20.0)
+    endpoint.script(detect_seconds=0.05, slow_after=30, slow_seconds=0.4)
+    frozen = cluster.workers[0]
+
+    def freeze() -> None:
+        endpoint.wait_for_calls("DetectAnomalies", 36)
+        frozen.send_signal(signal.SIGSTOP)
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            freezing = pool.submit(freeze)
+            summary = cluster.run(source=str(many), project="parts")
+            freezing.result()
+    finally:
+        frozen.kill()
+        frozen.wait()
+    assert summary.status == "completed"
     assert _lines(results, summary.run_id) == Counter(range(1, IMAGES + 1))
     in_flight = Settings().requests_per_unit // 2
     assert sum(endpoint.asked().values()) <= IMAGES + in_flight

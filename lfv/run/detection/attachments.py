@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from lfv.run.active import ActiveRun, open_run
 from lfv.run.context import RunContext
 from lfv.run.control import Ending
+from lfv.run.detection.dask_workers import stop_profiler
 from lfv.run.detection.stream import DetectionStream
 from lfv_store import StoreError, open_store
 
@@ -48,6 +49,7 @@ class _Attachment:
         """Return the run; open it for the first batch."""
         with self._opening:
             if self._run is None:
+                stop_profiler()
                 settings = self.context.settings
                 patience = settings.store_patience_seconds
                 with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Checks whether Dask workers, which may be on other machines, can share a run.
+"""Checks whether Dask workers, which may be on other machines, can share a run, and sets them up.
 
 The process that holds the model submits batches (`feed`) and receives the result of each. Workers
 attach to the run (`attachments`), so a worker only works for a run while its model is held.
@@ -7,6 +7,7 @@ attach to the run (`attachments`), so a worker only works for a run while its mo
 from __future__ import annotations
 
 import socket
+import sys
 from urllib.parse import urlsplit
 
 from lfv.formats.loopback import is_local_name
@@ -62,3 +63,23 @@ def check_scheduler(settings: Settings) -> None:
             f"no Dask scheduler answers at {settings.dask_address} ({error}); end one that hangs, "
             "and start one with: dask scheduler"
         ) from None
+
+
+def stop_profiler() -> None:
+    """Stop the profiler of this process if it is a Dask worker with Python 3.11.
+
+    Every 10 ms it reads the frames of all threads. In Python 3.11, a garbage collection meanwhile
+    can deadlock the process with a thread that starts or ends (python/cpython#106883). Dask itself
+    leaves out its other profiler there (dask/distributed#8916).
+    """
+    if sys.version_info >= (3, 12) or "distributed.worker" not in sys.modules:
+        return
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:  # not a worker
+        return
+    profiler = worker.periodic_callbacks.get("profile")
+    if profiler is not None:
+        worker.loop.add_callback(profiler.stop)

@@ -89,9 +89,8 @@ def imports_on_workers() -> Iterator[None]:
 
 def import_batch_code() -> None:
     """Import what detect_anomalies() uses."""
-    import tasks.detect_anomalies  # noqa: F401
-
     stop_profiler()
+    import tasks.detect_anomalies  # noqa: F401
 
 
 class LiveWorkers:

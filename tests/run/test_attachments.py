@@ -51,7 +51,7 @@ def context(tmp_path: Path, store: Store, sqlite_url: str) -> RunContext:
 
 
 def _is_closed(context: RunContext) -> bool:
-    return context.run_id not in attachments._current and not any(
+    return not attachments._of(context.run_id) and not any(
         thread.name == f"follow-{context.run_id[:8]}" for thread in threading.enumerate()
     )
 

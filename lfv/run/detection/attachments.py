@@ -32,7 +32,10 @@ _CANCELLED = "this worker ends"
 
 
 class _Attachment:
-    """A run in this process. All attributes but the context are guarded by the registry's lock."""
+    """What is open for a run in this process. `_lock` guards all attributes but the context.
+
+    A retired attachment gets no other batch, and closes after its last one.
+    """
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
@@ -83,10 +86,8 @@ class _Attachment:
 
 
 _lock = threading.Lock()
-#: The attachment for the next batch of each run, by the run's id.
-_current: dict[str, _Attachment] = {}
-#: All attachments with batches.
-_all: set[_Attachment] = set()
+#: The attachments that have batches or may get one; of each run, at most the last is not retired.
+_attachments: list[_Attachment] = []
 
 
 @contextmanager
@@ -109,11 +110,10 @@ def attach(context: RunContext) -> Iterator[ActiveRun]:
 def end_attachments(run_id: str) -> None:
     """End this process's work for a run: batches return after the answers in flight are stored."""
     with _lock:
-        found = [one for one in _all if one.context.run_id == run_id]
-        for one in found:
-            one.cancelled = True
-            _forget(one)
-    for one in found:
+        ended = _of(run_id)
+        for one in ended:
+            one.cancelled = one.retired = True
+    for one in ended:
         if one.run is not None:
             one.run.control.end(Ending.INTERRUPTED, _CANCELLED)
 
@@ -152,19 +152,22 @@ def share_requests(run_id: str, processes: int) -> None:
 
 def _current_run(run_id: str) -> ActiveRun | None:
     with _lock:
-        found = _current.get(run_id)
-        return found.run if found is not None else None
+        return next((one.run for one in _of(run_id) if not one.retired), None)
+
+
+def _of(run_id: str) -> list[_Attachment]:
+    """Return a run's attachments. The caller holds the lock."""
+    return [one for one in _attachments if one.context.run_id == run_id]
 
 
 def _take(context: RunContext) -> _Attachment:
     with _lock:
-        found = _current.get(context.run_id)
-        if found is not None and (found.context != context or found.has_ended):
-            _forget(found)
-            found = None
+        for one in _of(context.run_id):
+            if one.context != context or one.has_ended:
+                one.retired = True
+        found = next((one for one in _of(context.run_id) if not one.retired), None)
         if found is None:
-            found = _current[context.run_id] = _Attachment(context)
-        _all.add(found)
+            _attachments.append(found := _Attachment(context))
         found.batches += 1
         found.taken_at = time.monotonic()
         return found
@@ -174,10 +177,9 @@ def _give_back(attachment: _Attachment) -> None:
     with _lock:
         attachment.batches -= 1
         attachment.idle_since = time.monotonic()
-        if not attachment.batches:
-            _all.discard(attachment)
         if attachment.has_ended or attachment.run is None:
-            _forget(attachment)
+            attachment.retired = True
+        _drop_if_done(attachment)
 
 
 def _follow(attachment: _Attachment, run: ActiveRun) -> None:
@@ -208,22 +210,21 @@ def _retire(attachment: _Attachment, looked_at: float | None = None) -> bool:
     """
     with _lock:
         if looked_at is None or attachment.taken_at < looked_at:
-            _forget(attachment)
+            attachment.retired = True
         return attachment.retired
 
 
 def _is_done(attachment: _Attachment) -> bool:
     """Whether to close the attachment: no batch uses it, and none will."""
     with _lock:
-        if attachment.batches:
-            return False
-        if time.monotonic() - attachment.idle_since > IDLE_SECONDS:
-            _forget(attachment)
-        return attachment.retired
+        if not attachment.batches and time.monotonic() - attachment.idle_since > IDLE_SECONDS:
+            attachment.retired = True
+        return _drop_if_done(attachment)
 
 
-def _forget(attachment: _Attachment) -> None:
-    """Stop giving the attachment batches. The caller holds the lock."""
-    attachment.retired = True
-    if _current.get(attachment.context.run_id) is attachment:
-        del _current[attachment.context.run_id]
+def _drop_if_done(attachment: _Attachment) -> bool:
+    """Drop an attachment that is retired and has no batch. The caller holds the lock."""
+    done = attachment.retired and not attachment.batches
+    if done and attachment in _attachments:
+        _attachments.remove(attachment)
+    return done

@@ -6,15 +6,15 @@ python docs/generate.py --check    exit status 1 if one of them is out of date
 
 from __future__ import annotations
 
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import typer
+
+from lfv.cli.help_text import placeholder
 
 DOCS = Path(__file__).parent
 ERRORS = DOCS / "errors.toml"
@@ -76,7 +76,7 @@ def cli_page() -> str:
     from lfv.cli.app import app
 
     root = typer.main.get_command(app)
-    lines = [NOTE, "# The `lfv` command", "", _prose(root.help or ""), ""]
+    lines = [NOTE, "# The `lfv` command", "", root.help, ""]
     options = [_option_row(option) for option in _options(root)]
     lines += ["These go before the command:", "", "| option | meaning |", "|---|---|", *options, ""]
     commands = list(_commands(root, "lfv"))
@@ -104,10 +104,10 @@ def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _command_section(path: str, command: Any) -> list[str]:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     usage = " ".join([path, *(_usage(one) for one in arguments), "[OPTIONS]"])
-    lines = [f"## {path}", "", "```", usage, "```", "", _prose(command.help or ""), ""]
+    lines = [f"## {path}", "", "```", usage, "```", "", command.help or "", ""]
     if arguments:
         lines += ["| argument | meaning |", "|---|---|"]
-        lines += [f"| `{_metavar(one)}` | {_meaning(one)} |" for one in arguments]
+        lines += [f"| `{placeholder(one)}` | {_meaning(one)} |" for one in arguments]
         lines.append("")
     options = [_option_row(option) for option in _options(command)]
     if options:
@@ -128,27 +128,14 @@ def _options(command: Any) -> list[Any]:
 
 def _option_row(option: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag else f" `{_metavar(option)}`".replace("|", "\\|")
+    name = placeholder(option).replace("|", "\\|")
+    value = f" `{name}`" if name else ""
     return f"| {names}{value} | {_meaning(option)} |"
 
 
 def _usage(argument: Any) -> str:
-    name = _metavar(argument)
+    name = placeholder(argument)
     return name if argument.required else f"[{name}]"
-
-
-def _metavar(parameter: Any) -> str:
-    """The placeholder of a value: the one in the code, else its type."""
-    if parameter.metavar:
-        return str(parameter.metavar)
-    if parameter.param_type_name == "argument":
-        return str(parameter.name).upper()
-    kind = parameter.type_descriptor.annotation
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return "|".join(str(member.value) for member in kind)
-    if get_origin(kind) is Literal:
-        return "|".join(get_args(kind))
-    return {int: "N", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
 
 
 def _meaning(parameter: Any) -> str:
@@ -159,13 +146,6 @@ def _meaning(parameter: Any) -> str:
     needed = " Required." if parameter.required and parameter.param_type_name == "option" else ""
     shown = "" if default is None else f" Default: `{getattr(default, 'value', default)}`."
     return f"{text}{needed}{shown}"
-
-
-def _prose(text: str) -> str:
-    """A help text as Markdown: its paragraphs, without the markup meant for terminals."""
-    paragraphs = re.split(r"\n\s*\n", text.replace("\f", "").strip())
-    joined = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    return re.sub(r"\[/?bold\]", "`", joined)
 
 
 def _cell(text: str) -> str:

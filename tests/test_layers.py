@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "lfv.engine": {"lfv.formats", "lfv.onnx_files"},
     "lfv.formats": set(),
     "lfv.settings": {"lfv.formats"},
+    "lfv.__main__": {"lfv.cli"},
     "lfv.launch": set(),
     "lfv.onnx_files": set(),  # reads files, which formats never do
     "lfv_store": set(),

@@ -46,6 +46,7 @@ from lfv.cli import (
     watch,
 )
 from lfv.cli.errors import ExitStatus, Interrupted, OutputClosed, WrongUsage, is_own
+from lfv.cli.help_text import use_for_all
 from lfv.cli.output import note, show
 from lfv.cli.signals import restored
 
@@ -100,7 +101,7 @@ def lfv(
 
     Start a model, run detection on every image of a manifest, store the results in SQL, stop the
     model. Without an account or endpoint, everything runs on this machine:
-    try [bold]lfv demo[/bold].
+    try `lfv demo`.
 
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 images could not be inspected or there was none.
     """
@@ -118,6 +119,7 @@ for _module in (
     *(prune, audit, db, version),
 ):
     _module.register(app)
+use_for_all(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperGroup
+from lfv.cli.help_text import Group
 
 _HELP = frozenset({"-h", "--help"})
 
 
-class ReviewGroup(TyperGroup):
+class ReviewGroup(Group):
     """``lfv review`` is ``lfv review list``, ``lfv review RUN LINE`` is ``lfv review record``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -19,7 +19,7 @@ class ReviewGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-class _DefaultGroup(TyperGroup):
+class _DefaultGroup(Group):
     """A group that runs its `default` subcommand if none is given."""
 
     default = ""

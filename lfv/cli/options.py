@@ -15,6 +15,10 @@ from lfv.formats.training_request import (
     MOST_MISS_COST,
 )
 
+#: Widest line of an example: a terminal's 80 columns without the margins that Rich adds.
+_COLUMNS = 78
+_INDENT = "    "
+
 #: The values of `lfv_store.records`, whose import takes longer than `lfv --help`.
 VerdictName = Literal["accept", "reject", "review"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "crashed", "interrupted"]
@@ -253,5 +257,16 @@ def output_folder(text: str) -> Any:
 
 
 def examples(*lines: str) -> str:
-    """Return the epilog of a command's help: complete command lines, one per line."""
-    return "\n\n".join(("Examples:", *lines))
+    """Return the epilog of a command's help: complete command lines, each a paragraph.
+
+    A line that is too long for a terminal continues on the next one after a backslash, so that
+    it can be copied from both the help and the reference page.
+    """
+    return "\n\n".join(("Examples:", *map(_continued, lines)))
+
+
+def _continued(line: str) -> str:
+    if len(line) <= _COLUMNS:
+        return line
+    end = line.rindex(" --", len(_INDENT), _COLUMNS - len(" \\"))
+    return f"{line[:end]} \\\n{_continued(_INDENT + line[end + 1 :])}"

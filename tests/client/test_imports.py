@@ -210,6 +210,37 @@ def test_voc_becomes_a_manifest(tmp_path: Path) -> None:
     assert mask.sum() == 8 * 4
 
 
+def voc_folder(root: Path, *images: str) -> Path:
+    """Annotations that name these images, all with a scratch; the folder has three images."""
+    make_pictures(root / "JPEGImages", 3)
+    (root / "Annotations").mkdir()
+    for number, name in enumerate(images):
+        text = VOC.format(name=name, objects=BOX.format(name="scratch"))
+        (root / "Annotations" / f"{number:05}.xml").write_text(text)
+    return root
+
+
+def test_images_without_a_voc_file_are_kept_without_a_label(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path / "voc", "00000.png")
+    (root / "JPEGImages" / "Thumbs.db").touch()
+    made = convert_annotations(str(root), ImportKind.VOC, READER, tmp_path / "out")
+    assert [item.is_anomalous for item in items(made)] == [True, None, None]
+
+
+def test_an_image_with_two_voc_files_is_named(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path / "voc", "00001.png", "00001.png")
+    with pytest.raises(AnnotationsInvalid, match=r"00001.png is annotated twice"):
+        convert_annotations(str(root), ImportKind.VOC, READER, tmp_path / "out")
+
+
+def test_the_image_of_an_area_that_cannot_be_drawn_is_named(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path / "voc", "00000.png")
+    file = root / "Annotations" / "00000.xml"
+    file.write_text(file.read_text().replace(">8<", ">NaN<"))
+    with pytest.raises(AnnotationsInvalid, match=r"00000.png: .* finite"):
+        convert_annotations(str(root), ImportKind.VOC, READER, tmp_path / "out", boxes=True)
+
+
 @pytest.mark.parametrize("images", ["train/images/{0}", "images/train/{0}"])
 def test_yolo_becomes_a_manifest(tmp_path: Path, images: str) -> None:
     """In the folders of Roboflow and of Ultralytics."""
@@ -233,6 +264,46 @@ def test_yolo_becomes_a_manifest(tmp_path: Path, images: str) -> None:
         assert mask.sum() == area
 
 
+def yolo_folder(root: Path, *labels: str) -> Path:
+    """Two images, and a label file with a scratch for each of the names."""
+    make_pictures(root / "images", 2)
+    (root / "labels").mkdir()
+    (root / "data.yaml").write_text("names: [scratch]\n")
+    for name in labels:
+        (root / "labels" / name).write_bytes(b"\xef\xbb\xbf0 0.5 0.5 0.5 0.5\r\n")
+    return root
+
+
+def test_yolo_of_windows(tmp_path: Path) -> None:
+    """With a byte order mark, Windows newlines, and the list that LabelImg writes."""
+    root = yolo_folder(tmp_path, "00000.txt", "classes.txt")
+    made = convert_annotations(str(root), ImportKind.YOLO, READER, tmp_path / "out")
+    assert [item.is_anomalous for item in items(made)] == [True, False]
+
+
+def test_yolo_labels_without_an_image_are_named(tmp_path: Path) -> None:
+    root = yolo_folder(tmp_path, "00000.txt", "00009.txt")
+    with pytest.raises(AnnotationsInvalid, match=r"labels/00009.txt has no image"):
+        convert_annotations(str(root), ImportKind.YOLO, READER, tmp_path / "out")
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".Png"])
+def test_yolo_images_of_any_format_are_kept(tmp_path: Path, ending: str) -> None:
+    root = yolo_folder(tmp_path, "00000.txt")
+    with Image.open(root / "images" / "00000.png") as image:
+        image.save(root / "images" / f"00000{ending}")
+    (root / "images" / "00000.png").unlink()
+    made = convert_annotations(str(root), ImportKind.YOLO, READER, tmp_path / "out")
+    assert [Path(item.source_ref).suffix for item in items(made)] == [ending, ".png"]
+
+
+def test_a_class_that_data_yaml_does_not_name() -> None:
+    with pytest.raises(AnnotationsInvalid, match="Line 1 has class 7, which"):
+        parse_yolo("a.png", (64, 64), "7 0.5 0.5 0.1 0.1", {0: "scratch"})
+    (area,) = parse_yolo("a.png", (64, 64), "7 0.5 0.5 0.1 0.1", {}).areas
+    assert area.anomaly_type == "class 7"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -247,10 +318,22 @@ def test_damaged_yolo_is_named(text: str, message: str) -> None:
         parse_yolo("a.png", (64, 64), text, {})
 
 
-@pytest.mark.parametrize("text", ["", "train: images", "names: 7", "names: [a", "names: {x: y}"])
+@pytest.mark.parametrize("text", ["", "train: images", "names: 7", "names: {x: y}"])
 def test_classes_that_are_not_listed(text: str) -> None:
     with pytest.raises(AnnotationsInvalid, match="names of the classes"):
         parse_classes(text.encode())
+
+
+@pytest.mark.parametrize("data", [b"names: [a", "names: [Stoß]".encode("latin-1")])
+def test_classes_that_are_not_yaml(data: bytes) -> None:
+    with pytest.raises(AnnotationsInvalid, match="not valid YAML"):
+        parse_classes(data)
+
+
+def test_classes_that_expand_to_gigabytes_are_refused() -> None:
+    levels = "".join(f"l{n}: &l{n} [{','.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    with pytest.raises(AnnotationsInvalid, match="not text"):
+        parse_classes(f"l0: &l0 [x]\n{levels}names: [*l11]\n".encode())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from lfv.client.imports.kinds import (
     IMAGES_FOLDER,
     LABELS_FOLDER,
     ImportKind,
+    yolo_labels,
 )
+from lfv.client.manifests.listing import IMAGE_ENDINGS
 from lfv.client.sources import SourceReader
 from lfv.client.stores import translate_os_error
 from lfv.formats.annotations import (
@@ -29,7 +31,7 @@ from lfv.formats.annotations import (
 from lfv.formats.annotations.coco import is_coco
 from lfv.formats.errors import AnnotationsInvalid, SourceNotFound
 from lfv.formats.labels import USUAL, LabelNames
-from lfv.formats.layout import SPLIT, split_of_path
+from lfv.formats.layout import SPLIT, split_of_path, why_no_part
 from lfv.formats.manifest.writing import labelled_row
 from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
 
@@ -81,10 +83,18 @@ def convert_annotations(
     colors = mask_colors(types)
     (folder / "masks").mkdir(parents=True, exist_ok=True)
     manifest = folder / "images.manifest"
+    found: set[Ref] = set()
     with manifest.open("w", encoding="utf-8") as out:
         for number, image in enumerate(annotated, 1):
-            row = _row(image, number, _locate(image.name, places, reader), colors, folder, boxes)
+            at = _locate(image.name, places, reader)
+            if at in found:
+                raise AnnotationsInvalid(f"{image.name[:200]} is annotated twice.")
+            found.add(at)
+            row = _row(image, number, at, colors, folder, boxes)
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if kind is ImportKind.VOC:
+            for left in _not_annotated(found):
+                out.write(json.dumps({"source-ref": str(left)}, ensure_ascii=False) + "\n")
     return manifest
 
 
@@ -99,12 +109,27 @@ def _row(
     mask = None
     if any(area.is_outline or (boxes and area.box is not None) for area in image.areas):
         mask = folder / "masks" / f"{number:06}.png"
-        mask.write_bytes(draw_mask(image, colors, boxes=boxes))
+        try:
+            mask.write_bytes(draw_mask(image, colors, boxes=boxes))
+        except AnnotationsInvalid as error:
+            raise AnnotationsInvalid(f"{image.name[:200]}: {error}") from None
     shown = {area.anomaly_type for area in image.areas}
     used = {color: name for color, name in colors.items() if name in shown}
     row = labelled_row(str(ref), bool(image.areas), str(mask) if mask else None, used)
     split = split_of_path(image.name)
     return row | ({SPLIT: split} if split else {})
+
+
+def _not_annotated(found: set[Ref]) -> list[Ref]:
+    """List the images next to those that were found, whose label is therefore unknown."""
+    folders = {Path(ref.path).parent for ref in found if isinstance(ref, FileRef)}
+    files = (file for folder in sorted(folders) for file in sorted(folder.iterdir()))
+    refs = (FileRef(str(file)) for file in files if _is_image(file) and file.is_file())
+    return [ref for ref in refs if ref not in found]
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_ENDINGS and why_no_part(file.name) is None
 
 
 def _coco(source: str, reader: SourceReader, names: LabelNames) -> Sequence[AnnotatedImage]:
@@ -147,24 +172,31 @@ def _yolo(ref: Ref, names: LabelNames, reader: SourceReader) -> Sequence[Annotat
     folder = Path(ref.path)
     listed = [folder / name for name in _CLASS_FILES if (folder / name).is_file()]
     classes = parse_classes(reader.read_bytes(str(listed[0].absolute()))) if listed else {}
-    return [
-        _yolo_image(file, folder, classes, names)
+    files = {
+        file: _label_file(file, folder)
         for images in sorted(folder.glob(f"**/{IMAGES_FOLDER}"))
         for file in sorted(images.glob("**/*"))
-        if file.suffix in _ENDINGS
-    ]
+        if _is_image(file)
+    }
+    without = {file for file in yolo_labels(folder) if file.name != "classes.txt"}
+    for labels in sorted(without - set(files.values())):
+        raise AnnotationsInvalid(f"{labels.relative_to(folder)} has no image in {IMAGES_FOLDER}/.")
+    return [_yolo_image(file, labels, folder, classes, names) for file, labels in files.items()]
+
+
+def _label_file(image: Path, folder: Path) -> Path:
+    parts = list(image.relative_to(folder).with_suffix(".txt").parts)
+    parts[len(parts) - 1 - parts[::-1].index(IMAGES_FOLDER)] = LABELS_FOLDER
+    return folder.joinpath(*parts)
 
 
 def _yolo_image(
-    file: Path, folder: Path, classes: Mapping[int, str], names: LabelNames
+    file: Path, labels: Path, folder: Path, classes: Mapping[int, str], names: LabelNames
 ) -> AnnotatedImage:
     """Read an image and its label file, which may be missing if the image has no objects."""
     relative = file.relative_to(folder)
-    parts = list(relative.with_suffix(".txt").parts)
-    parts[len(parts) - 1 - parts[::-1].index(IMAGES_FOLDER)] = LABELS_FOLDER
-    labels = folder.joinpath(*parts)
     try:
-        text = labels.read_text(encoding="utf-8") if labels.is_file() else ""
+        text = labels.read_text(encoding="utf-8-sig") if labels.is_file() else ""
         with Image.open(file) as opened:
             size = opened.size
         return parse_yolo(relative.as_posix(), size, text, classes, names)

@@ -24,9 +24,16 @@ def parse_classes(data: bytes) -> dict[int, str]:
     try:
         names = yaml.safe_load(data)["names"]
         listed = names if isinstance(names, dict) else dict(enumerate(names))
-        return {int(number): str(name) for number, name in listed.items()}
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        classes = {int(number): name for number, name in listed.items()}
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise AnnotationsInvalid(f"data.yaml is not valid YAML: {problem}.") from None
+    except (KeyError, TypeError, ValueError):
         raise AnnotationsInvalid("data.yaml does not list the names of the classes.") from None
+    # A list within a list may be a short text that aliases make gigabytes of.
+    if not all(isinstance(name, str | int | float) for name in classes.values()):
+        raise AnnotationsInvalid("data.yaml has a name of a class that is not text.")
+    return {number: str(name) for number, name in classes.items()}
 
 
 def parse_yolo(
@@ -42,7 +49,7 @@ def parse_yolo(
         name: The image's path.
         size: (width, height) of the image in pixels.
         text: Content of the label file.
-        classes: Names of the classes by their numbers.
+        classes: Names of the classes by their numbers; empty if they have no names.
         names: Names of classes that mean normal, in addition to the usual words.
 
     Raises:
@@ -55,7 +62,11 @@ def parse_yolo(
         try:
             kind, *values = line.split()
             numbers = [float(value) for value in values]
-            label = classes.get(int(kind), f"class {int(kind)}")
+            label = classes[int(kind)] if classes else f"class {int(kind)}"
+        except KeyError:
+            raise AnnotationsInvalid(
+                f"Line {number} has class {int(kind)}, which data.yaml does not name."
+            ) from None
         except ValueError:
             raise AnnotationsInvalid(
                 f"Line {number} is not a class number followed by coordinates."

@@ -131,6 +131,26 @@ def test_every_question_of_an_auditor_has_an_answer(examples: Store) -> None:
     assert answers[20][0]["action"] == "inspections.recorded"
 
 
+def test_only_a_verdict_of_a_person_overrules_the_system(examples: Store) -> None:
+    """Not an unsure one, nor taking a review back."""
+    parts = {one.line_number: one.inspection_id for one in examples.verdicts.candidates(RUN_ID)}
+    examples.reviews.record(NewReview(parts[1], "review", "Uma"), MARCH)
+    examples.reviews.record(NewReview(parts[1], "accept", "Uma", reason="dust or dirt"), MARCH)
+    examples.reviews.undo(parts[1], "Uma")
+    sql = dict(auditor_queries())[
+        "13. Who reviewed what in March, and where did a person overrule the system?"
+    ]
+    everything = re.sub("WHERE .*\n", "WHERE rv.reviewer = 'Uma'\n", sql)
+    with examples.database.read() as conn:
+        rows = conn.exec_driver_sql(everything.replace("rv.reviewed_at;", "rv.id")).mappings().all()
+    said = [(row["kind"], row["said"], bool(row["overruled"]), row["reason"]) for row in rows]
+    assert sorted(said) == [
+        ("review", "accept", True, "dust or dirt"),
+        ("review", "review", False, ""),
+        ("undo", "review", False, ""),
+    ]
+
+
 def test_the_examples_beside_the_views_run(examples: Store) -> None:
     text = (DOCS / "store.md").read_text() + (DOCS / "views.md").read_text()
     blocks = re.findall(r"^```sql\n(.+?)^```", text, re.MULTILINE | re.DOTALL)

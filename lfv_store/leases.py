@@ -181,8 +181,10 @@ class Leases(Part):
     def release(self, lease_id: int, now: datetime | None = None) -> bool:
         """End a lease; return whether the caller must stop the model now.
 
-        The last release of an owned hosting sets it to stop_requested. Repeated releases return the
-        same until the hosting is marked stopped. Raises UnknownLease.
+        Leases that the run acquired earlier end with it: a process that was lost before the run was
+        resumed left them, and they would keep the model up. The last release of an owned hosting
+        sets it to stop_requested. Repeated releases return the same until the hosting is marked
+        stopped. Raises UnknownLease.
         """
 
         def work(change: Change) -> bool:
@@ -195,6 +197,7 @@ class Leases(Part):
                     sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id == lease_id)
                 )
                 change.update("leases", lease_id, ended_at=moment, end_reason="released")
+                _end_earlier(change, moment, lease_id, lease)
                 expire_leases(change, moment, lease.hosting_id)
                 hosting = require_hosting(change.conn, lease.hosting_id)
                 if hosting.live_leases == 0 and hosting.status in IN_USE:
@@ -210,6 +213,24 @@ def _revive(change: Change, run: int) -> None:
     status = change.conn.scalar(sa.select(RunTable.status).where(RunTable.id == run))
     if status == "crashed":
         change.update("runs", run, status="running", message=None, finished_at=None)
+
+
+def _end_earlier(
+    change: Change, moment: datetime, lease_id: int, lease: Row[int, str, datetime | None]
+) -> None:
+    """End the leases on this hosting that the same run acquired before `lease_id`."""
+    earlier = (
+        sa.select(LeaseTable.id)
+        .join(RunTable, RunTable.id == LeaseTable.run_id)
+        .where(
+            LeaseTable.hosting_id == lease.hosting_id,
+            RunTable.run_id == lease.run_id,
+            LeaseTable.id < lease_id,
+        )
+    )
+    ended = sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id.in_(earlier))
+    for number in change.conn.scalars(ended.returning(LeaseHeartbeatTable.lease_id)).all():
+        change.update("leases", number, ended_at=moment, end_reason="expired")
 
 
 def _open_hosting(change: Change, model_id: int) -> Hosting | None:

@@ -10,7 +10,7 @@ from tests.support.fault_list import bound
 from tests.support.launcher import Break
 from tests.support.processes import kill
 from tests.support.scene import LEASE_SECONDS, Scene
-from tests.support.waiting import wait_gone, wait_until
+from tests.support.waiting import PLENTY, wait_gone, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -180,6 +180,19 @@ def test_run_and_guard_killed_together_leave_the_stop_to_the_sweeper(scene: Scen
     assert scene.newest_run().status == "crashed"
     scene.resume().finish()
     scene.check_finished()
+
+
+def test_a_run_is_resumed_before_the_lease_of_its_lost_process_expires(scene: Scene) -> None:
+    run = scene.inspect(lease_ttl_seconds=str(10 * PLENTY))
+    guard = run.guard()
+    scene.asking()
+    scene.fault()
+    kill(guard, run.pid)
+    assert run.wait() == -signal.SIGKILL
+    scene.resume().finish()
+    scene.check_finished()
+    (hosting,) = scene.hostings()
+    assert hosting.status == "stopped", "without a sweep"
 
 
 def test_a_killed_guard_is_replaced(scene: Scene) -> None:

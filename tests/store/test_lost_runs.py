@@ -135,3 +135,40 @@ def test_a_refused_lease_does_not_revive_a_run(store: Store) -> None:
     with pytest.raises(HostingStopping):
         acquire(store, model_id, run_id, 61)
     assert store.runs.get(run_id).status == "crashed"
+
+
+def test_a_resumed_run_stops_the_model_that_its_lost_process_held(store: Store) -> None:
+    """The lost process's lease is still live: nobody released it, and it has not expired yet."""
+    model_id = a_model(store)
+    run_id = a_run(store, model_id)
+    lost = acquire(store, model_id, run_id)
+    store.hostings.mark_hosted(lost.hosting_id, after(1))
+    resumed = acquire(store, model_id, run_id, 20)
+    assert store.leases.release(resumed.lease_id, after(30))
+    assert store.hostings.get(lost.hosting_id).live_leases == 0
+    assert not store.leases.heartbeat(lost.lease_id, after(31))
+    assert store.leases.release(lost.lease_id, after(32)), "its guard may finish the stop"
+    assert store.audit.verify().ok
+
+
+def test_a_lease_that_expires_while_the_run_is_resumed_is_no_crash(store: Store) -> None:
+    model_id = a_model(store)
+    run_id = a_run(store, model_id)
+    acquire(store, model_id, run_id)
+    resumed = acquire(store, model_id, run_id, 50)
+    assert store.leases.release(resumed.lease_id, after(70))
+    assert store.runs.get(run_id).status == "running"
+
+
+def test_a_lost_process_that_returns_does_not_stop_the_model_under_the_resumed_run(
+    store: Store,
+) -> None:
+    model_id = a_model(store)
+    run_id, other = a_run(store, model_id), a_run(store, model_id)
+    theirs = acquire(store, model_id, other)
+    lost = acquire(store, model_id, run_id, 1)
+    resumed = acquire(store, model_id, run_id, 20)
+    assert not store.leases.release(lost.lease_id, after(25))
+    assert store.leases.heartbeat(resumed.lease_id, after(26))
+    assert not store.leases.release(resumed.lease_id, after(30)), "another run uses the model"
+    assert store.leases.heartbeat(theirs.lease_id, after(31))

@@ -142,6 +142,15 @@ FAULTS: Mapping[str, Fault] = {
             "test_random_kills.py::test_runs_killed_at_random",
         ),
     ),
+    "resumed-early": Fault(
+        "as above, and the run is resumed before the lease expires",
+        "The resumed run uses the model. At its end it also ends the lease of the lost process, "
+        "and stops the model.",
+        RUN,
+        "as without the fault",
+        None,
+        ("test_endings.py::test_a_run_is_resumed_before_the_lease_of_its_lost_process_expires",),
+    ),
     "guard": Fault(
         "SIGKILL of the guard alone, the run killed later",
         "The run starts a new guard at its next heartbeat (20 s), and that guard stops the model.",

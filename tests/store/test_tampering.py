@@ -201,8 +201,8 @@ ODD_VALUES = {
         ("detections", "latency_ms", "'NaN'"),
         ("hostings", "claimed_until", "'infinity'"),
         ("models", "created_at", "'-infinity'"),
-        ("reviews", "reviewed_at", "(reviewed_at::text || ' BC')::timestamptz"),
-        ("audit_log", "at", "(at::text || ' BC')::timestamptz"),
+        ("reviews", "reviewed_at", "'2026-03-04 05:06:07+00 BC'"),
+        ("audit_log", "at", "'2026-03-04 05:06:07+00 BC'"),
     ],
 }
 

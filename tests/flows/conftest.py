@@ -14,6 +14,7 @@ from tests.support.forked_guards import fork_guards, guard_forks
 from tests.support.forks import Forks
 from tests.support.pictures import make_pictures
 from tests.support.prefect_server import with_tables
+from tests.support.processes import free_port
 
 # Without the events that the page shows, a hundred flow runs take a quarter of the time.
 _PREFECT = {
@@ -37,6 +38,9 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
         made = with_tables(tmp_path_factory.mktemp("harness"), "prefect-test.db")
         patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(made))
+        # Prefect lets the kernel choose a port, which a client may have taken before its server
+        # binds it seconds later.
+        patch.setattr("prefect.testing.utilities._find_available_port", free_port)
         with prefect_test_harness(server_startup_timeout=240):
             yield
 

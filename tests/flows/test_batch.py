@@ -24,6 +24,7 @@ from lfv.run.hosting.sweep import sweep
 from lfv.settings import LfvSettingsError, get_settings
 from lfv_store import Store
 from tests.support.endpoints import Endpoint, endpoint_in_thread
+from tests.support.limits import limited_once
 from tests.support.sagemaker_standin import ROLE, endpoint_name
 from tests.support.waiting import PLENTY, wait_until
 
@@ -118,14 +119,18 @@ def test_a_run_that_ends_stops_its_job_and_is_resumed_with_its_answers(
     images: Path, endpoint: Endpoint, store: Store
 ) -> None:
     endpoint.script(slow_after=5, slow_seconds=60)
-    with pytest.raises(LimitReached):
-        inspect_images(source=str(images), project="parts", mode="batch", max_hosted_minutes=0.05)
+
+    def five_recorded() -> bool:
+        return store.inspections.counts(store.runs.list()[0].run_id).inspected == 5
+
+    with limited_once(five_recorded), pytest.raises(LimitReached):
+        inspect_images(source=str(images), project="parts", mode="batch", max_hosted_minutes=5)
     assert endpoint.leftovers == []
     assert len(endpoint.calls("StopTransformJob", "ok")) == 1
     run = store.runs.list()[0]
     assert store.inspections.counts(run.run_id).pending == 7
     endpoint.script(slow_after=None)
-    summary = resume_inspection(run.run_id, max_hosted_minutes=5)
+    summary = resume_inspection(run.run_id)
     assert summary.counts.inspected == 12
     assert endpoint.asked() == Counter({digest(path): 1 for path in images.iterdir()})
     assert endpoint.leftovers == []

@@ -11,12 +11,12 @@ import pytest
 
 from flows.fan_out import OpenBatches
 from flows.inspect_images import inspect_images, resume_inspection
-from lfv.run.budget import Budget
 from lfv.run.errors import LimitReached, SourceEmpty, SourceNotWatchable
 from lfv.run.new_images import LEFT_TO_LATER_RUN
 from lfv.run.summary import RunSummary
 from lfv_store import Store
 from tests.support.endpoints import Endpoint
+from tests.support.limits import limited_once
 from tests.support.pictures import make_pictures
 
 
@@ -152,17 +152,9 @@ MANY = 72
 def limited_run(images: Path, endpoint: Endpoint, store: Store) -> int:
     """A run that reaches its limit with answers for some images; return how many it leaves."""
     make_pictures(images, MANY - 12, first=100)
-
-    def reached_limit(budget: Budget, *_: object) -> str | None:
-        return "the limit is reached" if len(endpoint.asked()) >= 8 else None
-
     endpoint.script(slow_after=8, slow_seconds=1.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Budget, "reached_limit", reached_limit
-        )  # a time limit would depend on the machine
-        with pytest.raises(LimitReached):
-            inspect_new(images, max_hosted_minutes=10)
+    with limited_once(lambda: len(endpoint.asked()) >= 8), pytest.raises(LimitReached):
+        inspect_new(images, max_hosted_minutes=10)
     endpoint.script(slow_after=None)
     (limited,) = store.runs.list()
     return store.inspections.counts(limited.run_id).pending

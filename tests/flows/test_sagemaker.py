@@ -78,15 +78,16 @@ def test_an_endpoint_lost_during_a_run_is_created_again(
     images: Path, endpoint: Endpoint, store: Store, status: str
 ) -> None:
     make_pictures(images, 36, first=100)
-    endpoint.script(slow_after=4, slow_seconds=0.3)
+    endpoint.script(slow_after=4, slow_seconds=1.0)
 
     def lose() -> None:
         endpoint.wait_for_calls("DetectAnomalies", 4)
         endpoint.script(become=status, slow_after=None)
 
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(lose)
+        losing = pool.submit(lose)
         summary = inspect_images(source=str(images), project="parts")
+        losing.result()
     assert (summary.counts.inspected, summary.counts.errors) == (48, 0)
     assert {hosting.status for hosting in store.hostings.list()} == {"stopped"}
     assert len(endpoint.calls("StartModel", "ok")) == 2

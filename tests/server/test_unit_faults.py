@@ -45,12 +45,15 @@ def test_crashed_unit_is_replaced_and_its_request_answered(
     assert detect(client, hosted, png())["IsAnomalous"] is False
 
 
-def test_disconnected_clients_leave_the_queue(start: Callable[..., Service]) -> None:
+def test_disconnected_clients_leave_the_queue(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
     service = start()
     client = service.client()
     make_model(client, service, "p")
     host(client, "p")
-    image = png(order="sleep:3")
+    may_end = tmp_path / "may-end"
+    image = png(order=f"until:{may_end}")
     head = (
         "POST /2020-11-20/projects/p/models/1/detect HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: image/png\r\nContent-Length: {len(image)}\r\n\r\n"
@@ -63,6 +66,8 @@ def test_disconnected_clients_leave_the_queue(start: Callable[..., Service]) -> 
         wait_until(lambda number=number: in_hand(service, "p") == number + 1)
     for connection in connections:
         connection.close()
+    wait_until(lambda: in_hand(service, "p") == 1)
+    may_end.touch()
     wait_until(lambda: in_hand(service, "p") == 0)
     assert detect(client, "p", png())["IsAnomalous"] is False
     # The image that the unit was working on, and the last one; the four in between were dropped.
@@ -196,7 +201,8 @@ def test_units_in_service_outlive_the_files_they_were_loaded_from(
 
 
 def test_overload_is_throttled(start: Callable[..., Service]) -> None:
-    service = start(serving={**FAST, "waiting_per_unit": 2, "wait_timeout": 1})
+    patience = min(stretched(1), 10)
+    service = start(serving={**FAST, "waiting_per_unit": 2, "wait_timeout": patience})
     client = service.client(max_pool_connections=20)
     make_model(client, service, "p")
     host(client, "p")
@@ -205,7 +211,7 @@ def test_overload_is_throttled(start: Callable[..., Service]) -> None:
 
     def ask(_: int) -> None:
         try:
-            detect(client, "p", png(order="sleep:2"))
+            detect(client, "p", png(order=f"sleep:{2 * patience}"))
         except client.exceptions.ThrottlingException as error:
             waits.add(error.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"])
             outcomes.append(str(error))
@@ -235,14 +241,18 @@ def test_overload_is_throttled(start: Callable[..., Service]) -> None:
     assert sample("Time_sum") >= 2000  # milliseconds
 
 
-def test_a_stop_finishes_running_requests(client: Any, service: Service, name: str) -> None:
+def test_a_stop_finishes_running_requests(
+    client: Any, service: Service, name: str, tmp_path: Path
+) -> None:
     make_model(client, service, name)
     host(client, name)
+    may_end = tmp_path / "may-end"
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(detect, client, name, png(order="sleep:0.5"))
+        asked = pool.submit(detect, client, name, png(order=f"until:{may_end}"))
         wait_until(lambda: in_hand(service, name) == 1)
         client.stop_model(ProjectName=name, ModelVersion="1")
         with pytest.raises(client.exceptions.ConflictException):
             detect(client, name, png())
+        may_end.touch()
         assert asked.result()["IsAnomalous"] is False
     model_in(client, name, "TRAINED")

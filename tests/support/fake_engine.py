@@ -180,6 +180,9 @@ def _obey(order: str) -> None:
     what, _, argument = order.partition(":")
     if what == "sleep":
         time.sleep(float(argument))
+    elif what == "until":
+        while not Path(argument).exists():
+            time.sleep(0.02)
     elif what == "die":
         os._exit(9)
     elif what == "die-once":

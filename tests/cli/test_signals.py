@@ -9,6 +9,8 @@ from textwrap import dedent
 
 import pytest
 
+from tests.support.waiting import PLENTY
+
 _MAIN = "from lfv.cli.main import main\nmain()"
 
 _WHILE_IMPORTED = """
@@ -59,7 +61,7 @@ def version(program: str, *, ignore: bool = False) -> subprocess.CompletedProces
             [sys.executable, "-c", f"{dedent(program)}\n{_MAIN}", "version"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PLENTY,
             check=False,
         )
     finally:

@@ -41,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
+    """Connect to a server that is up, however busy it is."""
+    return psycopg.connect(make_conninfo(url, connect_timeout=int(PLENTY)), autocommit=autocommit)
+
+
 class PostgresServer:
     """A server on which we may create databases. `url` names its maintenance database."""
 
@@ -53,7 +58,7 @@ class PostgresServer:
 
     def execute(self, statement: str) -> None:
         """Run one statement on the maintenance database."""
-        with psycopg.connect(make_conninfo(self.url, connect_timeout=5), autocommit=True) as conn:
+        with _connect(self.url, autocommit=True) as conn:
             conn.execute(statement.encode())
 
     def url_of(self, database: str) -> str:
@@ -91,7 +96,7 @@ class PostgresServer:
                 self._idle.append(url)
 
     def _empty(self, url: str) -> bool:
-        with psycopg.connect(make_conninfo(url, connect_timeout=5)) as conn:
+        with _connect(url) as conn:
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"

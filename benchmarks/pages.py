@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lfv_store import ImageFacts, NewDetection, NewInspection, NewReview, Store, open_store
 from tests.support.databases import PostgresServer, own_server
-from tests.support.store_samples import LEASE, a_model, a_response, a_run
+from tests.support.store_samples import LEASE, a_model, a_response, a_run, at_time
 from tests.support.ui import part_picture, scratch_mask
 
 LFV = Path(sys.executable).with_name("lfv")
@@ -107,13 +107,13 @@ def fill(store: Store, inspections: int, images: Path) -> None:
         started = BEGIN + timedelta(hours=run)
         model = models[run == 1]
         a_run(store, model, run_id=run_id, started_at=started, policy=POLICY)
-        lease = store.leases.acquire(model, run_id, now=started, **LEASE)
+        lease = at_time(started, store.leases.acquire, model, run_id, **LEASE)
         store.hostings.mark_hosted(lease.hosting_id, started)
         for first in range(1, lines + 1, BATCH):
             numbers = range(first, min(first + BATCH, lines + 1))
             store.inspections.record(run_id, [line(run, number) for number in numbers])
         ended = started + timedelta(seconds=lines / 10)
-        store.leases.release(lease.lease_id, ended)
+        at_time(ended, store.leases.release, lease.lease_id)
         store.hostings.mark_stopped(lease.hosting_id, ended)
         store.runs.set_manifest(run_id, "ab" * 32, lines)
         store.runs.set_status(run_id, "completed", None, ended)

@@ -22,7 +22,7 @@ from lfv_store import (
     open_store,
 )
 from tests.support.documented_sql import IMAGE_SHA256, LOT, RUN_ID, SERIAL
-from tests.support.store_samples import LEASE, a_model, a_response, a_run
+from tests.support.store_samples import LEASE, a_model, a_response, a_run, at_time
 
 PER_RUN = 5_000
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,7 +61,7 @@ class Load:
         run_id = RUN_ID if wanted else str(UUID(int=number))
         started = BEGIN + timedelta(hours=12 * number)
         a_run(store, self._model_id, run_id=run_id, started_at=started, policy={"confidence": 0.8})
-        lease = store.leases.acquire(self._model_id, run_id, now=started, **LEASE)
+        lease = at_time(started, store.leases.acquire, self._model_id, run_id, **LEASE)
         store.hostings.mark_hosted(lease.hosting_id, started)
         if wanted and number:
             before = [_digest(number - 1, line) for line in range(50, lines + 1, 100)]
@@ -73,7 +73,7 @@ class Load:
                 [self._line(number, line, started, wanted) for line in range(first, first + size)],
             )
         ended = started + timedelta(seconds=lines)
-        store.leases.release(lease.lease_id, ended)
+        at_time(ended, store.leases.release, lease.lease_id)
         store.hostings.mark_stopped(lease.hosting_id, ended + timedelta(seconds=30))
         store.runs.set_manifest(run_id, "ab" * 32, lines)
         store.runs.set_status(run_id, "completed", None, ended)

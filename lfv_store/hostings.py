@@ -130,29 +130,23 @@ class Hostings(Part):
         commit(self._database, self._actor, "hosting.stopped", str(hosting_id), work)
 
     def claim_sweepable(
-        self,
-        now: datetime | None = None,
-        *,
-        by: str,
-        claim_for: timedelta = timedelta(seconds=60),
+        self, *, by: str, claim_for: timedelta = timedelta(seconds=60)
     ) -> Sequence[Hosting]:
         """Claim the hostings that a sweeper must stop now, so that no other sweeper does.
 
         Ends all expired leases. Hostings without leases become stop_requested. Returns the
-        stop_requested hostings that no other sweeper has claimed. `now` defaults to the database's
-        time.
+        stop_requested hostings that no other sweeper has claimed.
         """
 
         def work(change: Change) -> Sequence[Hosting]:
             change.lock_hostings()
-            moment = now or change.now
-            expire_leases(change, moment)
+            expire_leases(change)
             for hosting in select_hostings(change.conn, HostingTable.status.in_(IN_USE)):
                 if hosting.live_leases == 0:
-                    close_hosting(change, hosting, moment)
+                    close_hosting(change, hosting)
             claimable = sa.or_(
                 HostingTable.claimed_until.is_(None),
-                HostingTable.claimed_until <= moment,
+                HostingTable.claimed_until <= change.now,
                 HostingTable.claimed_by == by,
             )
             due = select_hostings(change.conn, HostingTable.status == "stop_requested", claimable)
@@ -161,7 +155,7 @@ class Hostings(Part):
                     "hostings",
                     hosting.hosting_id,
                     claimed_by=clean(by),
-                    claimed_until=moment + claim_for,
+                    claimed_until=change.now + claim_for,
                 )
             return due
 
@@ -200,22 +194,22 @@ def _lock(change: Change, hosting_id: int) -> Hosting:
     return require_hosting(change.conn, hosting_id)
 
 
-def expire_leases(change: Change, now: datetime, hosting_id: int | None = None) -> None:
+def expire_leases(change: Change, hosting_id: int | None = None) -> None:
     """End the expired leases, of all hostings or of one.
 
     Deletes the row that a heartbeat updates. A heartbeat at the same moment therefore either keeps
     the lease or learns that it has ended.
     """
-    statement = sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.expires_at <= now)
+    statement = sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.expires_at <= change.now)
     if hosting_id is not None:
         leases = sa.select(LeaseTable.id).where(LeaseTable.hosting_id == hosting_id)
         statement = statement.where(LeaseHeartbeatTable.lease_id.in_(leases))
     for lease_id in change.conn.scalars(statement.returning(LeaseHeartbeatTable.lease_id)).all():
-        change.update("leases", lease_id, ended_at=now, end_reason="expired")
-        _close_lost_run(change, lease_id, now)
+        change.update("leases", lease_id, ended_at=change.now, end_reason="expired")
+        _close_lost_run(change, lease_id)
 
 
-def _close_lost_run(change: Change, lease_id: int, now: datetime) -> None:
+def _close_lost_run(change: Change, lease_id: int) -> None:
     """Record a running run as crashed if its last lease has expired."""
     run_id = change.conn.scalar(
         sa.select(RunTable.run_id)
@@ -234,14 +228,14 @@ def _close_lost_run(change: Change, lease_id: int, now: datetime) -> None:
     )
     if status == "running" and held is None:
         update_tallies(change, run)
-        change.update("runs", run, status="crashed", message=_LOST, finished_at=now)
+        change.update("runs", run, status="crashed", message=_LOST, finished_at=change.now)
 
 
-def close_hosting(change: Change, hosting: Hosting, now: datetime) -> None:
+def close_hosting(change: Change, hosting: Hosting) -> None:
     """Close a hosting without leases: request its stop, or leave it if lfv does not own it."""
     if hosting.owned:
         change.update(
-            "hostings", hosting.hosting_id, status="stop_requested", stop_requested_at=now
+            "hostings", hosting.hosting_id, status="stop_requested", stop_requested_at=change.now
         )
     else:
         change.update("hostings", hosting.hosting_id, status="left")

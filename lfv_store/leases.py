@@ -43,7 +43,6 @@ class Leases(Part):
         price_per_unit_hour: float,
         ttl: timedelta,
         already_hosted: bool,
-        now: datetime | None = None,
     ) -> Lease:
         """Join the model's open hosting or create one, committing the intent before StartModel.
 
@@ -51,7 +50,7 @@ class Leases(Part):
         inference unit per hour, in any currency. `already_hosted`: the model was seen hosted;
         unless lfv has an open hosting of it, it was started outside lfv and is never stopped. A
         hosting whose run died before the model was seen hosted is taken over (`must_start`) with
-        the same client token. `now` defaults to the database's time.
+        the same client token.
 
         Raises HostingStopping, UnknownRun, UnknownModel, InvalidRecord.
         """
@@ -62,7 +61,7 @@ class Leases(Part):
 
         def work(change: Change) -> Lease:
             change.lock_hostings()
-            moment = now or change.now
+            now = change.now
             run = lock_run(change.conn, run_id)
             update_tallies(change, run)  # answers so far count for the previous hosting
             _revive(change, run)
@@ -71,7 +70,7 @@ class Leases(Part):
             if hosting is not None:
                 if hosting.status == "stop_requested":
                     raise HostingStopping(hosting.hosting_id)
-                expire_leases(change, moment, hosting.hosting_id)
+                expire_leases(change, hosting.hosting_id)
                 hosting = require_hosting(change.conn, hosting.hosting_id)
                 # The run that requested it is gone, so this one starts the model.
                 is_abandoned = hosting.status == "requested" and hosting.live_leases == 0
@@ -89,20 +88,20 @@ class Leases(Part):
                     max_units=maximum,
                     price_per_unit_hour=float(price_per_unit_hour),
                     requested_by=run_id,
-                    requested_at=moment,
-                    hosted_at=moment if already_hosted else None,
+                    requested_at=now,
+                    hosted_at=now if already_hosted else None,
                     stop_attempts=0,
                 )
                 hosting = require_hosting(change.conn, hosting_id)
                 must_start = not already_hosted
             lease_id = change.insert(
-                "leases", hosting_id=hosting.hosting_id, run_id=run, acquired_at=moment
+                "leases", hosting_id=hosting.hosting_id, run_id=run, acquired_at=now
             )
             change.conn.execute(
                 sa.insert(LeaseHeartbeatTable).values(
                     lease_id=lease_id,
-                    beat_at=moment,
-                    expires_at=moment + ttl,
+                    beat_at=now,
+                    expires_at=now + ttl,
                     ttl_seconds=ttl.total_seconds(),
                 )
             )
@@ -113,18 +112,18 @@ class Leases(Part):
                 must_start=must_start,
                 owned=hosting.owned,
                 hosting_status=hosting.status,
-                expires_at=moment + ttl,
+                expires_at=now + ttl,
             )
 
         return commit(self._database, self._actor, "lease.acquired", run_id, work)
 
-    def heartbeat(self, lease_id: int, now: datetime | None = None) -> bool:
+    def heartbeat(self, lease_id: int) -> bool:
         """Report that the holder is alive. False if the lease was released, or expired and swept.
 
         A lease that has expired but was not swept yet is renewed.
         """
         with self._database.write() as conn:
-            moment = now or self._database.dialect.now(conn)
+            now = self._database.dialect.now(conn)
             mine = LeaseHeartbeatTable.lease_id == lease_id
             ttl = conn.scalar(sa.select(LeaseHeartbeatTable.ttl_seconds).where(mine))
             if ttl is None:
@@ -132,7 +131,7 @@ class Leases(Part):
             result = conn.execute(
                 sa.update(LeaseHeartbeatTable)
                 .where(mine)
-                .values(beat_at=moment, expires_at=moment + timedelta(seconds=ttl))
+                .values(beat_at=now, expires_at=now + timedelta(seconds=ttl))
             )
             return result.rowcount == 1
 
@@ -157,7 +156,7 @@ class Leases(Part):
         with self._database.read() as conn:
             return conn.execute(wanted.limit(1)).first() is not None
 
-    def should_start(self, lease_id: int, now: datetime | None = None) -> bool:
+    def should_start(self, lease_id: int) -> bool:
         """Whether this lease's holder must now start the model.
 
         For a holder that waits for another run to start it. True once that run is gone and the
@@ -167,7 +166,7 @@ class Leases(Part):
         def work(change: Change) -> bool:
             change.lock_hostings()
             lease = _require_lease(change, lease_id)
-            expire_leases(change, now or change.now, lease.hosting_id)
+            expire_leases(change, lease.hosting_id)
             hosting = require_hosting(change.conn, lease.hosting_id)
             oldest = change.conn.scalar(
                 sa.select(sa.func.min(LeaseTable.id))
@@ -178,7 +177,7 @@ class Leases(Part):
 
         return commit(self._database, self._actor, "lease.checked", str(lease_id), work)
 
-    def release(self, lease_id: int, now: datetime | None = None) -> bool:
+    def release(self, lease_id: int) -> bool:
         """End a lease; return whether the caller must stop the model now.
 
         Leases that the run acquired earlier end with it: a process that was lost before the run was
@@ -189,19 +188,18 @@ class Leases(Part):
 
         def work(change: Change) -> bool:
             change.lock_hostings()
-            moment = now or change.now
             lease = _require_lease(change, lease_id)
             if lease.ended_at is None:
                 update_tallies(change, lock_run(change.conn, lease.run_id))
                 change.conn.execute(
                     sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id == lease_id)
                 )
-                change.update("leases", lease_id, ended_at=moment, end_reason="released")
-                _end_earlier(change, moment, lease_id, lease)
-                expire_leases(change, moment, lease.hosting_id)
+                change.update("leases", lease_id, ended_at=change.now, end_reason="released")
+                _end_earlier(change, lease_id, lease)
+                expire_leases(change, lease.hosting_id)
                 hosting = require_hosting(change.conn, lease.hosting_id)
                 if hosting.live_leases == 0 and hosting.status in IN_USE:
-                    close_hosting(change, hosting, moment)
+                    close_hosting(change, hosting)
             hosting = require_hosting(change.conn, lease.hosting_id)
             return hosting.owned and hosting.status == "stop_requested"
 
@@ -215,9 +213,7 @@ def _revive(change: Change, run: int) -> None:
         change.update("runs", run, status="running", message=None, finished_at=None)
 
 
-def _end_earlier(
-    change: Change, moment: datetime, lease_id: int, lease: Row[int, str, datetime | None]
-) -> None:
+def _end_earlier(change: Change, lease_id: int, lease: Row[int, str, datetime | None]) -> None:
     """End the leases on this hosting that the same run acquired before `lease_id`."""
     earlier = (
         sa.select(LeaseTable.id)
@@ -230,7 +226,7 @@ def _end_earlier(
     )
     ended = sa.delete(LeaseHeartbeatTable).where(LeaseHeartbeatTable.lease_id.in_(earlier))
     for number in change.conn.scalars(ended.returning(LeaseHeartbeatTable.lease_id)).all():
-        change.update("leases", number, ended_at=moment, end_reason="expired")
+        change.update("leases", number, ended_at=change.now, end_reason="expired")
 
 
 def _open_hosting(change: Change, model_id: int) -> Hosting | None:

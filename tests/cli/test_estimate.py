@@ -14,6 +14,7 @@ from lfv.run.estimate import SAMPLE, inspect_source
 from lfv_store import ModelPace, Store
 from tests.cli.conftest import Lfv, begin_run, judged
 from tests.support.pictures import make_pictures
+from tests.support.store_samples import at_time
 
 
 def hosted_run(store: Store, seconds: float, images: int) -> None:
@@ -36,7 +37,7 @@ def hosted_run(store: Store, seconds: float, images: int) -> None:
         "a-run", [judged(model_id, n, "accept", anomalous=False, confidence=0.9) for n in lines]
     )
     store.runs.set_status("a-run", "completed", None, datetime.now(UTC))
-    store.leases.release(lease.lease_id, hosted + timedelta(seconds=seconds))
+    at_time(hosted + timedelta(seconds=seconds), store.leases.release, lease.lease_id)
     store.hostings.mark_stopped(lease.hosting_id, hosted + timedelta(seconds=seconds))
 
 

@@ -20,7 +20,16 @@ from lfv.server.metrics import Metrics
 from lfv.settings import get_settings
 from lfv_store import ModelPace, NewReview, NewTraining, Store, StoreError, open_store
 from tests.support.databases import PostgresServer
-from tests.support.store_samples import LEASE, a_model, a_run, after, failed, judged, segmented
+from tests.support.store_samples import (
+    LEASE,
+    a_model,
+    a_run,
+    after,
+    at_time,
+    failed,
+    judged,
+    segmented,
+)
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = ROOT / "deployments"
@@ -272,7 +281,7 @@ def begin_as_runner(store: Store) -> str:
     model = a_model(store)
     store.models.set_pace(model, ModelPace(8, 1, 40.0, after(1)))
     run = a_run(store, model, source="/data/camera1")
-    store.leases.acquire(model, run, now=after(0), **LEASE)
+    at_time(after(0), store.leases.acquire, model, run, **LEASE)
     store.inspections.record(run, [judged(model, 5, image="another")])
     store.inspections.record(run, [segmented(model, 6, "review", image="a third")])
     return run

@@ -19,11 +19,11 @@ from lfv_store import (
     UnknownModel,
     UnknownRun,
 )
-from tests.support.store_samples import LEASE, T0, a_model, a_run, after
+from tests.support.store_samples import LEASE, T0, a_model, a_run, after, at_time, clock_at
 
 
 def acquire(store: Store, model_id: int, run_id: str, seconds: float = 0, **values: Any) -> Lease:
-    return store.leases.acquire(model_id, run_id, now=after(seconds), **{**LEASE, **values})
+    return at_time(after(seconds), store.leases.acquire, model_id, run_id, **{**LEASE, **values})
 
 
 def test_a_hosting_from_intent_to_stop(store: Store) -> None:
@@ -40,10 +40,10 @@ def test_a_hosting_from_intent_to_stop(store: Store) -> None:
     store.hostings.mark_hosted(lease.hosting_id, after(40))
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.hosted_at) == ("hosted", after(30))
-    assert store.leases.release(lease.lease_id, after(100))
+    assert at_time(after(100), store.leases.release, lease.lease_id)
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.stop_requested_at) == ("stop_requested", after(100))
-    assert store.leases.release(lease.lease_id, after(101))  # repeated, for a retry
+    assert at_time(after(101), store.leases.release, lease.lease_id)  # repeated, for a retry
     store.hostings.mark_stop_attempt(lease.hosting_id, "HTTP 500")
     store.hostings.mark_stop_attempt(lease.hosting_id, None)
     hosting = store.hostings.get(lease.hosting_id)
@@ -81,8 +81,8 @@ def test_the_second_run_joins_and_the_last_one_stops(store: Store) -> None:
     two = acquire(store, model_id, second, 1)
     assert (two.hosting_id, two.client_token) == (one.hosting_id, one.client_token)
     assert not two.must_start
-    assert not store.leases.release(one.lease_id, after(2))
-    assert store.leases.release(two.lease_id, after(3))
+    assert not at_time(after(2), store.leases.release, one.lease_id)
+    assert at_time(after(3), store.leases.release, two.lease_id)
     assert acquire(store, a_model(store, "2"), first, 4).hosting_id != one.hosting_id
 
 
@@ -90,7 +90,7 @@ def test_joining_a_stopping_hosting_is_refused_until_it_has_stopped(store: Store
     model_id = a_model(store)
     run_id = a_run(store, model_id)
     lease = acquire(store, model_id, run_id)
-    store.leases.release(lease.lease_id, after(1))
+    at_time(after(1), store.leases.release, lease.lease_id)
     before = store.audit.head()
     with pytest.raises(HostingStopping) as stopping:
         acquire(store, model_id, run_id, 2)
@@ -111,11 +111,11 @@ def test_somebody_elses_model_is_used_and_left(store: Store) -> None:
     assert (one.owned, one.must_start, one.hosting_status) == (False, False, "hosted")
     assert two.hosting_id == one.hosting_id
     assert not two.owned
-    assert not store.leases.release(one.lease_id, after(2))
-    assert not store.leases.release(two.lease_id, after(3))
+    assert not at_time(after(2), store.leases.release, one.lease_id)
+    assert not at_time(after(3), store.leases.release, two.lease_id)
     assert store.hostings.get(one.hosting_id).status == "left"
     assert store.hostings.open() == []
-    assert list(store.hostings.claim_sweepable(after(999), by="sweeper")) == []
+    assert list(at_time(after(999), store.hostings.claim_sweepable, by="sweeper")) == []
 
 
 def test_a_model_found_to_be_somebody_elses_is_not_stopped(store: Store) -> None:
@@ -138,18 +138,18 @@ def test_an_owned_hosting_stays_owned_when_hosted(store: Store) -> None:
 def test_heartbeats_keep_a_lease(store: Store) -> None:
     model_id = a_model(store)
     lease = acquire(store, model_id, a_run(store, model_id))
-    assert store.leases.heartbeat(lease.lease_id, after(50))
-    assert list(store.hostings.claim_sweepable(after(100), by="s")) == []
-    assert store.leases.heartbeat(lease.lease_id, after(105))
-    assert list(store.hostings.claim_sweepable(after(150), by="s")) == []
+    assert at_time(after(50), store.leases.heartbeat, lease.lease_id)
+    assert list(at_time(after(100), store.hostings.claim_sweepable, by="s")) == []
+    assert at_time(after(105), store.leases.heartbeat, lease.lease_id)
+    assert list(at_time(after(150), store.hostings.claim_sweepable, by="s")) == []
     assert store.hostings.get(lease.hosting_id).live_leases == 1
 
 
 def test_a_late_heartbeat_renews_a_lease_that_was_not_swept(store: Store) -> None:
     model_id = a_model(store)
     lease = acquire(store, model_id, a_run(store, model_id))
-    assert store.leases.heartbeat(lease.lease_id, after(500))
-    assert list(store.hostings.claim_sweepable(after(510), by="s")) == []
+    assert at_time(after(500), store.leases.heartbeat, lease.lease_id)
+    assert list(at_time(after(510), store.hostings.claim_sweepable, by="s")) == []
 
 
 def test_the_sweeper_ends_leases_without_heartbeats(store: Store) -> None:
@@ -157,19 +157,19 @@ def test_the_sweeper_ends_leases_without_heartbeats(store: Store) -> None:
     dead = acquire(store, model_id, a_run(store, model_id))
     store.hostings.mark_hosted(dead.hosting_id, after(10))
     alive = acquire(store, other, a_run(store, other), 55)
-    (found,) = store.hostings.claim_sweepable(after(60), by="sweeper-1")
+    (found,) = at_time(after(60), store.hostings.claim_sweepable, by="sweeper-1")
     assert found.hosting_id == dead.hosting_id
     assert (found.status, found.stop_requested_at) == ("stop_requested", after(60))
-    assert not store.leases.heartbeat(dead.lease_id, after(61))
-    assert store.leases.heartbeat(alive.lease_id, after(61))
+    assert not at_time(after(61), store.leases.heartbeat, dead.lease_id)
+    assert at_time(after(61), store.leases.heartbeat, alive.lease_id)
     # Claimed: another sweeper leaves it alone for a while, the same one may continue.
-    assert list(store.hostings.claim_sweepable(after(61), by="sweeper-2")) == []
-    assert len(store.hostings.claim_sweepable(after(62), by="sweeper-1")) == 1
-    assert store.leases.heartbeat(alive.lease_id, after(110))
-    assert len(store.hostings.claim_sweepable(after(122), by="sweeper-2")) == 1
-    assert store.leases.release(dead.lease_id, after(123))
+    assert list(at_time(after(61), store.hostings.claim_sweepable, by="sweeper-2")) == []
+    assert len(at_time(after(62), store.hostings.claim_sweepable, by="sweeper-1")) == 1
+    assert at_time(after(110), store.leases.heartbeat, alive.lease_id)
+    assert len(at_time(after(122), store.hostings.claim_sweepable, by="sweeper-2")) == 1
+    assert at_time(after(123), store.leases.release, dead.lease_id)
     store.hostings.mark_stopped(dead.hosting_id, after(124))
-    (found,) = store.hostings.claim_sweepable(after(999), by="sweeper-1")
+    (found,) = at_time(after(999), store.hostings.claim_sweepable, by="sweeper-1")
     assert found.model_id == other
     assert store.audit.verify().ok
 
@@ -180,7 +180,7 @@ def test_a_start_that_never_happened_is_taken_over(store: Store) -> None:
     later = acquire(store, model_id, a_run(store, model_id), 61)
     assert later.must_start
     assert (later.hosting_id, later.client_token) == (dead.hosting_id, dead.client_token)
-    assert not store.leases.heartbeat(dead.lease_id, after(62))
+    assert not at_time(after(62), store.leases.heartbeat, dead.lease_id)
     third = acquire(store, model_id, a_run(store, model_id), 63)
     assert not third.must_start
 
@@ -199,18 +199,18 @@ def test_a_waiting_run_takes_over_a_start_whose_run_died(store: Store) -> None:
     starter = acquire(store, model_id, a_run(store, model_id))
     waiter = acquire(store, model_id, a_run(store, model_id), 50)
     last = acquire(store, model_id, a_run(store, model_id), 51)
-    assert store.leases.should_start(starter.lease_id, after(52))
-    assert not store.leases.should_start(waiter.lease_id, after(52))
-    assert store.leases.should_start(waiter.lease_id, after(60))
-    assert not store.leases.should_start(last.lease_id, after(60))
+    assert at_time(after(52), store.leases.should_start, starter.lease_id)
+    assert not at_time(after(52), store.leases.should_start, waiter.lease_id)
+    assert at_time(after(60), store.leases.should_start, waiter.lease_id)
+    assert not at_time(after(60), store.leases.should_start, last.lease_id)
     store.hostings.mark_hosted(waiter.hosting_id, after(70))
-    assert not store.leases.should_start(waiter.lease_id, after(71))
+    assert not at_time(after(71), store.leases.should_start, waiter.lease_id)
 
 
 def test_a_model_seen_hosted_after_everybody_left_still_costs(store: Store) -> None:
     model_id = a_model(store)
     lease = acquire(store, model_id, a_run(store, model_id))
-    store.leases.release(lease.lease_id, after(1))
+    at_time(after(1), store.leases.release, lease.lease_id)
     store.hostings.mark_hosted(lease.hosting_id, after(2))
     hosting = store.hostings.get(lease.hosting_id)
     assert (hosting.status, hosting.hosted_at) == ("stop_requested", after(2))
@@ -267,18 +267,18 @@ def test_a_heartbeat_and_a_sweep_at_the_same_instant_agree(store: Store) -> None
 
         def beat(lease: Lease = lease, barrier: threading.Barrier = barrier) -> bool:
             barrier.wait()
-            return store.leases.heartbeat(lease.lease_id, after(61))
+            return store.leases.heartbeat(lease.lease_id)
 
         def sweep(barrier: threading.Barrier = barrier) -> int:
             barrier.wait()
-            return len(store.hostings.claim_sweepable(after(61), by="sweeper"))
+            return len(store.hostings.claim_sweepable(by="sweeper"))
 
-        with ThreadPoolExecutor(2) as pool:
+        with clock_at(after(61)), ThreadPoolExecutor(2) as pool:
             alive, swept = pool.submit(beat), pool.submit(sweep)
             assert alive.result() == (swept.result() == 0), round_number
         outcomes.add(alive.result())
         if alive.result():
-            assert store.leases.release(lease.lease_id, after(62))
+            assert at_time(after(62), store.leases.release, lease.lease_id)
         store.hostings.mark_stopped(lease.hosting_id, after(63))
     assert outcomes <= {True, False}
     assert store.audit.verify().ok

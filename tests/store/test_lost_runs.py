@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from lfv_store import HostingStopping, Lease, Run, Store
-from tests.support.store_samples import LEASE, a_model, a_run, after, judged
+from tests.support.store_samples import LEASE, a_model, a_run, after, at_time, judged
 
 
 def acquire(store: Store, model_id: int, run_id: str, seconds: float = 0, **values: Any) -> Lease:
-    return store.leases.acquire(model_id, run_id, now=after(seconds), **{**LEASE, **values})
+    return at_time(after(seconds), store.leases.acquire, model_id, run_id, **{**LEASE, **values})
 
 
 def sweep(store: Store, seconds: float) -> None:
-    store.hostings.claim_sweepable(after(seconds), by="sweeper")
+    at_time(after(seconds), store.hostings.claim_sweepable, by="sweeper")
 
 
 def standing(run: Run) -> tuple[str, str | None, datetime | None]:
@@ -94,8 +94,8 @@ def test_joining_the_hosting_finds_the_lost_run(store: Store) -> None:
     joined = acquire(store, model_id, second, 61)
     assert standing(store.runs.get(first))[::2] == ("crashed", after(61))
     acquire(store, model_id, third, 62)
-    assert store.leases.heartbeat(joined.lease_id, after(120))
-    store.leases.release(joined.lease_id, after(123))
+    assert at_time(after(120), store.leases.heartbeat, joined.lease_id)
+    at_time(after(123), store.leases.release, joined.lease_id)
     assert standing(store.runs.get(third))[::2] == ("crashed", after(123))
     assert store.runs.get(second).status == "running"
 
@@ -107,7 +107,7 @@ def test_a_lost_run_that_acquires_a_lease_is_running_again(store: Store) -> None
     store.inspections.record(run_id, [judged(model_id, 1)])
     sweep(store, 60)
     store.hostings.mark_stopped(lease.hosting_id, after(61))
-    assert not store.leases.heartbeat(lease.lease_id, after(62))
+    assert not at_time(after(62), store.leases.heartbeat, lease.lease_id)
     again = acquire(store, model_id, run_id, 70)
     assert again.lease_id != lease.lease_id
     assert standing(store.runs.get(run_id)) == ("running", None, None)
@@ -144,10 +144,10 @@ def test_a_resumed_run_stops_the_model_that_its_lost_process_held(store: Store) 
     lost = acquire(store, model_id, run_id)
     store.hostings.mark_hosted(lost.hosting_id, after(1))
     resumed = acquire(store, model_id, run_id, 20)
-    assert store.leases.release(resumed.lease_id, after(30))
+    assert at_time(after(30), store.leases.release, resumed.lease_id)
     assert store.hostings.get(lost.hosting_id).live_leases == 0
-    assert not store.leases.heartbeat(lost.lease_id, after(31))
-    assert store.leases.release(lost.lease_id, after(32)), "its guard may finish the stop"
+    assert not at_time(after(31), store.leases.heartbeat, lost.lease_id)
+    assert at_time(after(32), store.leases.release, lost.lease_id), "its guard may finish the stop"
     assert store.audit.verify().ok
 
 
@@ -156,7 +156,7 @@ def test_a_lease_that_expires_while_the_run_is_resumed_is_no_crash(store: Store)
     run_id = a_run(store, model_id)
     acquire(store, model_id, run_id)
     resumed = acquire(store, model_id, run_id, 50)
-    assert store.leases.release(resumed.lease_id, after(70))
+    assert at_time(after(70), store.leases.release, resumed.lease_id)
     assert store.runs.get(run_id).status == "running"
 
 
@@ -168,7 +168,9 @@ def test_a_lost_process_that_returns_does_not_stop_the_model_under_the_resumed_r
     theirs = acquire(store, model_id, other)
     lost = acquire(store, model_id, run_id, 1)
     resumed = acquire(store, model_id, run_id, 20)
-    assert not store.leases.release(lost.lease_id, after(25))
-    assert store.leases.heartbeat(resumed.lease_id, after(26))
-    assert not store.leases.release(resumed.lease_id, after(30)), "another run uses the model"
-    assert store.leases.heartbeat(theirs.lease_id, after(31))
+    assert not at_time(after(25), store.leases.release, lost.lease_id)
+    assert at_time(after(26), store.leases.heartbeat, resumed.lease_id)
+    assert not at_time(after(30), store.leases.release, resumed.lease_id), (
+        "another run uses the model"
+    )
+    assert at_time(after(31), store.leases.heartbeat, theirs.lease_id)

@@ -16,6 +16,7 @@ from tests.support.store_samples import (
     a_model,
     a_run,
     after,
+    at_time,
     failed,
     hosting_cost,
     judged,
@@ -72,7 +73,7 @@ def stay(
 ) -> Any:
     """A lease from start to end, with answers of the model at some seconds."""
     long = {**LEASE, "ttl": timedelta(hours=1)}
-    lease = store.leases.acquire(model_id, run_id, now=after(start), **long)
+    lease = at_time(after(start), store.leases.acquire, model_id, run_id, **long)
     store.inspections.record(
         run_id,
         [
@@ -80,7 +81,7 @@ def stay(
             for number, seconds in enumerate(images, start=int(start) * 1000)
         ],
     )
-    return lease, lambda: store.leases.release(lease.lease_id, after(end))
+    return lease, lambda: at_time(after(end), store.leases.release, lease.lease_id)
 
 
 def row_of(store: Store, view: str, condition: str) -> dict[str, Any]:
@@ -150,10 +151,12 @@ def test_without_answers_the_lease_time_decides(store: Store) -> None:
 def test_other_peoples_models_and_failed_starts_cost_nothing(store: Store) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
-    foreign = store.leases.acquire(model_id, run_id, now=T0, **{**LEASE, "already_hosted": True})
-    store.leases.release(foreign.lease_id, after(900))
-    failing = store.leases.acquire(model_id, run_id, now=after(901), **LEASE)
-    store.leases.release(failing.lease_id, after(940))
+    foreign = at_time(
+        T0, store.leases.acquire, model_id, run_id, **{**LEASE, "already_hosted": True}
+    )
+    at_time(after(900), store.leases.release, foreign.lease_id)
+    failing = at_time(after(901), store.leases.acquire, model_id, run_id, **LEASE)
+    at_time(after(940), store.leases.release, failing.lease_id)
     store.hostings.mark_stopped(failing.hosting_id, after(950))
     for lease in (foreign, failing):
         assert hosting_cost(store, lease.hosting_id).cost == 0
@@ -199,8 +202,12 @@ def test_the_start_is_estimated_from_earlier_starts(store: Store) -> None:
         store.hostings.mark_hosted(lease.hosting_id, after(start + seconds))
         end()
         store.hostings.mark_stopped(lease.hosting_id, after(start + 100))
-    store.leases.acquire(
-        model_id, a_run(store, model_id), now=after(3000), **{**LEASE, "already_hosted": True}
+    at_time(
+        after(3000),
+        store.leases.acquire,
+        model_id,
+        a_run(store, model_id),
+        **{**LEASE, "already_hosted": True},
     )
     assert store.costs.starting_seconds(model_id) == pytest.approx(40, abs=0.1)
 

@@ -10,7 +10,16 @@ import sqlalchemy as sa
 
 from lfv_store import NewInspection, NewReview, NewVerdict, Store, open_store
 from lfv_store.tables import RunProgressTable
-from tests.support.store_samples import LEASE, a_model, a_run, after, failed, hosting_cost, judged
+from tests.support.store_samples import (
+    LEASE,
+    a_model,
+    a_run,
+    after,
+    at_time,
+    failed,
+    hosting_cost,
+    judged,
+)
 
 
 def rate(store: Store) -> dict[str, Any]:
@@ -102,14 +111,14 @@ def test_counts_are_exact_while_the_tallies_lag(store: Store) -> None:
 def test_the_next_process_counts_what_a_crash_left(store: Store, database_url: str) -> None:
     model_id = a_model(store)
     run_id = a_run(store, model_id)
-    lease = store.leases.acquire(model_id, run_id, now=after(0), **LEASE)
+    lease = at_time(after(0), store.leases.acquire, model_id, run_id, **LEASE)
     for line in range(1, 6):
         store.inspections.record(run_id, [judged(model_id, line)])
     with open_store(database_url) as sweeper:
         with sweeper.database.read() as conn:
             counted = conn.scalar(sa.select(RunProgressTable.counted_through))
         assert counted is not None
-        sweeper.hostings.claim_sweepable(after(1000), by="sweeper")
+        at_time(after(1000), sweeper.hostings.claim_sweepable, by="sweeper")
         assert sweeper.runs.get(run_id).status == "crashed"
         assert summary(sweeper, run_id)["asked"] == 5
         assert hosting_cost(sweeper, lease.hosting_id).images == 5
@@ -130,11 +139,11 @@ def test_answers_before_a_second_hosting_count_for_the_first(store: Store) -> No
     run_id = a_run(store, model_id)
     hostings = []
     for line in (1, 10):
-        lease = store.leases.acquire(model_id, run_id, now=after(line), **LEASE)
+        lease = at_time(after(line), store.leases.acquire, model_id, run_id, **LEASE)
         store.hostings.mark_hosted(lease.hosting_id, after(line))
         for one in range(line, line + 3):
             store.inspections.record(run_id, [judged(model_id, one)])
-        store.leases.release(lease.lease_id, after(line + 5))
+        at_time(after(line + 5), store.leases.release, lease.lease_id)
         store.hostings.mark_stopped(lease.hosting_id, after(line + 6))
         hostings.append(lease.hosting_id)
     assert [hosting_cost(store, hosting).images for hosting in hostings] == [3, 3]

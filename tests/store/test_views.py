@@ -20,7 +20,7 @@ from tests.support.documented_sql import (
     auditor_queries,
     documented_views,
 )
-from tests.support.store_samples import LEASE, a_model, a_run, failed, judged, segmented
+from tests.support.store_samples import LEASE, a_model, a_run, at_time, failed, judged, segmented
 
 MARCH = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 CONTRACT = [
@@ -70,7 +70,7 @@ def examples(store: Store) -> Store:
         attributes = {**lot, "serial": serial}
         return segmented(model_id, line, verdict, at=MARCH, attributes=attributes)
 
-    lease = store.leases.acquire(model_id, run_id, now=MARCH, **LEASE)
+    lease = at_time(MARCH, store.leases.acquire, model_id, run_id, **LEASE)
     store.hostings.mark_hosted(lease.hosting_id, MARCH)
     store.inspections.record(earlier, [part(9, "accept")])
     (known,) = store.inspections.known_detections(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+from unittest import mock
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from lfv_store import ImageFacts, ModelKey, NewDetection, NewInspection, NewRun, PendingItem, Store
+from lfv_store.dialects.postgresql import Postgresql
+from lfv_store.dialects.sqlite import Sqlite
 from lfv_store.views import HOSTING_COSTS
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T0 = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
 POLICY = {"confidence": 0.8}
 LEASE: dict[str, Any] = {
@@ -27,6 +33,22 @@ LEASE: dict[str, Any] = {
 def after(seconds: float) -> datetime:
     """T0 plus some seconds."""
     return T0 + timedelta(seconds=seconds)
+
+
+@contextmanager
+def clock_at(moment: datetime) -> Iterator[None]:
+    """Both databases take this for the present time."""
+    with (
+        mock.patch.object(Sqlite, "now", return_value=moment),
+        mock.patch.object(Postgresql, "now", return_value=moment),
+    ):
+        yield
+
+
+def at_time(moment: datetime, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The result of a call at this time of the database."""
+    with clock_at(moment):
+        return call(*args, **kwargs)
 
 
 def a_model(store: Store, version: str = "1", project: str = "bottles") -> int:

@@ -28,6 +28,7 @@ from tests.support.store_samples import (
     a_response,
     a_run,
     after,
+    at_time,
     failed,
     judged,
     segmented,
@@ -61,7 +62,7 @@ def fill(store: Store) -> list[str]:
             comparison={"known": number},
             signature={"meaning": "approved"},
         )
-        lease = store.leases.acquire(model_id, run_id, now=after(0), **LEASE)
+        lease = at_time(after(0), store.leases.acquire, model_id, run_id, **LEASE)
         store.hostings.mark_hosted(lease.hosting_id, after(1))
         store.inspections.record(
             run_id,
@@ -73,7 +74,7 @@ def fill(store: Store) -> list[str]:
             [segmented(model_id, line, expected_is_anomalous=True) for line in (7, 8)]
             + [without_latency(less_sure(model_id, 9))],
         )
-        store.leases.release(lease.lease_id, after(20))
+        at_time(after(20), store.leases.release, lease.lease_id)
         store.hostings.mark_stopped(lease.hosting_id, after(30))
         verdicts = [
             NewVerdict(found.inspection_id, "accept", [{"rule": "none"}])

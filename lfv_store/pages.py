@@ -245,7 +245,7 @@ class Pages(Part):
         with self._database.read() as conn:
             return {row[0]: float(row[1] or 0.0) for row in conn.execute(statement)}
 
-    def hosting_costs(self, limit: int = 100) -> Sequence[dict[str, Any]]:
+    def hosting_costs(self, limit: int) -> Sequence[dict[str, Any]]:
         """Return the newest hostings with their cost so far."""
         columns = HOSTING_COSTS.c
         statement = (

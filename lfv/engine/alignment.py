@@ -203,12 +203,12 @@ def _matrix(pose: Pose, width: int, height: int) -> tuple[float, float, float, f
     return cos, sin, ox - cos * cx - sin * cy, -sin, cos, oy + sin * cx - cos * cy
 
 
-def fit_aligner(normals: list[NDArray[np.uint8]], rounds: int = 3) -> Aligner:
+def fit_aligner(normals: list[NDArray[np.uint8]]) -> Aligner:
     """Build a template from normal images: the mean of their maps, aligned one after the other."""
     planes = [foreground(pixels) for pixels in normals]
     spread = [np.abs(plane - np.median(planes, axis=0)).sum() for plane in planes]
     aligner = Aligner(planes[int(np.argmin(spread))])
-    for _ in range(rounds):
+    for _ in range(3):
         mean = np.mean([foreground(aligner(pixels)) for pixels in normals], axis=0)
         aligner = Aligner(mean.astype(np.float32))
     for _ in range(2):

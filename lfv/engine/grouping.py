@@ -53,12 +53,10 @@ def near_duplicates(
     signatures: NDArray[np.float32],
     identities: NDArray[np.int64],
     labels: NDArray[np.bool_],
-    *,
-    strictness: float = 0.3,
 ) -> Repeats:
     """Group images that show nearly the same.
 
-    Two images belong together if they differ by less than ``strictness`` times the distance of most
+    Two images belong together if they differ by less than 0.3 times the distance of most
     images from their nearest neighbour (75th percentile). Correlation alone is not enough, because
     all images of an aligned part correlate at .99. A group of more than a quarter of a class shows
     the product rather than a repetition, so only its identical images stay together.
@@ -74,7 +72,7 @@ def near_duplicates(
     if len(first) > 2:
         distance = distances(signatures[first], signatures[first])
         np.fill_diagonal(distance, np.inf)
-        limit = strictness * float(np.quantile(distance.min(axis=1), 0.75))
+        limit = 0.3 * float(np.quantile(distance.min(axis=1), 0.75))
         for i, j in first[np.argwhere(np.triu(distance < limit, 1))].tolist():
             a, b = _root(parents, i), _root(parents, j)
             parents[max(a, b)] = min(a, b)

@@ -198,22 +198,21 @@ def fit_against(normal: Matrix, other: Matrix, penalty: float) -> LinearHead:
     return LinearHead(centre, gain, weight.astype(np.float32), -float(mean @ weight))
 
 
-def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> LinearHead:
+def fit_lasso(x: Matrix, truth: Bools) -> LinearHead:
     """Fit L1-penalised logistic regression by accelerated proximal gradient (FISTA, Beck 2009).
 
-    Args:
-        share: Penalty, as a share of the least one at which all weights are zero.
+    The penalty is a fifth of the least one at which all weights are zero.
     """
     centre, gain, z = _standardise(x)
     mean, deviation = z.mean(axis=0), z.std(axis=0) + 1e-6
     z = (z - mean) / deviation
     target = np.where(truth, 1.0, -1.0)
     balance = np.where(truth, 0.5 / max(1, truth.sum()), 0.5 / max(1, (~truth).sum()))
-    penalty = share * float(np.abs(z.T @ (target * balance)).max()) / 2
+    penalty = 0.2 * float(np.abs(z.T @ (target * balance)).max()) / 2
     largest = max(np.linalg.eigvalsh(z @ z.T)[-1] * balance.max() / 4, 1e-9)
     weight = np.zeros(z.shape[1])
     ahead, bias, momentum = weight.copy(), 0.0, 1.0
-    for _ in range(steps):
+    for _ in range(200):
         margin = np.clip(target * (z @ ahead + bias), -30, 30)
         pull = -target * balance / (1 + np.exp(margin))
         bias -= 2 * float(pull.sum())
@@ -226,7 +225,7 @@ def fit_lasso(x: Matrix, truth: Bools, share: float = 0.2, steps: int = 200) -> 
     return LinearHead(centre, gain, weight.astype(np.float32), float(bias - mean @ weight))
 
 
-def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int = 80) -> StumpHead:
+def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator) -> StumpHead:
     """Fit shrunk AdaBoost (Freund, Schapire 1997) over single values at nine quantiles; each round
     chooses among a random sixth of the values.
     """
@@ -235,7 +234,7 @@ def fit_stumps(x: Matrix, truth: Bools, random: np.random.Generator, rounds: int
     margin = np.zeros(len(x))
     columns, chosen, votes = [], [], []
     take = min(x.shape[1], max(60, x.shape[1] // 6))
-    for _ in range(rounds):
+    for _ in range(80):
         weights = np.exp(-target * margin)
         weights *= target / weights.sum()
         subset = random.permutation(x.shape[1])[:take]

@@ -44,13 +44,13 @@ def brier(truth: Bools, probability: Floats) -> float:
     return float(np.mean((probability - truth) ** 2))
 
 
-def expected_calibration_error(truth: Bools, probability: Floats, bins: int = 10) -> float:
-    """Return the mean gap between confidence and frequency over equally *filled* bins.
+def expected_calibration_error(truth: Bools, probability: Floats) -> float:
+    """Return the mean gap between confidence and frequency over at most ten bins.
 
     The bins are equally filled (adaptive ECE), because with sixty images most bins of equal width
     contain no image or one.
     """
     order = np.argsort(probability, kind="stable")
-    parts = np.array_split(order, min(bins, max(1, len(order) // 5)))
+    parts = np.array_split(order, min(10, max(1, len(order) // 5)))
     gaps = [abs(probability[p].mean() - truth[p].mean()) * len(p) for p in parts if len(p)]
     return float(np.sum(gaps) / len(order))

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Matrix = NDArray[np.float32]
+#: Cells in a step of the training; its first learning rate and its weight decay.
+BATCH, RATE, DECAY = 512, 2e-3, 1e-4
 TOP_SHARES = (0.0005, 0.002, 0.01, 0.05)
 
 
@@ -174,11 +176,8 @@ def train_pixel_head(
     sample: PixelSample,
     *,
     random: np.random.Generator,
-    hidden: tuple[int, ...] = (64, 32),
+    hidden: tuple[int, ...],
     epochs: int = 12,
-    batch: int = 512,
-    rate: float = 2e-3,
-    decay: float = 1e-4,
     noise: float = 0.0,
     dropout: float = 0.0,
 ) -> PixelHead:
@@ -194,7 +193,7 @@ def train_pixel_head(
         spread = np.sqrt(2 / fan_in)
         parameters.append((random.standard_normal((fan_in, fan_out)) * spread).astype(np.float32))
         parameters.append(np.zeros(fan_out, dtype=np.float32))
-    _adam(parameters, x, sample.shares, weights, random, epochs, batch, rate, decay, noise, dropout)
+    _adam(parameters, x, sample.shares, weights, random, epochs, noise, dropout)
     first = parameters[0] * scale[:, None]
     parameters[1] = parameters[1] - mean @ first
     parameters[0] = first
@@ -208,9 +207,6 @@ def _adam(
     weights: Matrix,
     random: np.random.Generator,
     epochs: int,
-    batch: int,
-    rate: float,
-    decay: float,
     noise: float,
     dropout: float,
 ) -> None:
@@ -224,27 +220,27 @@ def _adam(
         part.reshape(p.shape) for part, p in zip(np.split(flat, ends), parameters, strict=True)
     ]
     shrink = np.repeat(
-        [10 * decay * (p.ndim == 2) for p in parameters], [p.size for p in parameters]
+        [10 * DECAY * (p.ndim == 2) for p in parameters], [p.size for p in parameters]
     )
     shrink = shrink.astype(np.float32)
     first, second = np.zeros_like(flat), np.zeros_like(flat)
-    per_epoch = -(-len(x) // batch)
+    per_epoch = -(-len(x) // BATCH)
     total = epochs * per_epoch
     step = 0
     # Noise is taken from random slices of a pool; fresh noise would cost more than the training.
-    pool = random.standard_normal((8 * batch, x.shape[1] if noise else 0), dtype=np.float32)
+    pool = random.standard_normal((8 * BATCH, x.shape[1] if noise else 0), dtype=np.float32)
     pool *= np.float32(noise)
     for _ in range(epochs):
         order = random.permutation(len(x))
-        for start in range(0, len(x), batch):
-            rows = order[start : start + batch]
+        for start in range(0, len(x), BATCH):
+            rows = order[start : start + BATCH]
             inputs = x[rows]
             if noise:
                 begin = int(random.integers(len(pool) - len(rows) + 1))
                 inputs = inputs + pool[begin : begin + len(rows)]
             gradients = _gradients(parameters, inputs, shares[rows], weights[rows], random, dropout)
             step += 1
-            now = np.float32(rate * 0.5 * (1 + np.cos(np.pi * step / total)))
+            now = np.float32(RATE * 0.5 * (1 + np.cos(np.pi * step / total)))
             gradient = np.concatenate([one.ravel() for one in gradients])
             first += 0.1 * (gradient - first)
             second += 0.001 * (gradient * gradient - second)

@@ -67,8 +67,8 @@ class PixelResults:
 def fit_head(
     data: Sequence[PixelData],
     seed: int,
-    channels: int | None = None,
-    hidden: tuple[int, int] = ALONE,
+    channels: int | None,
+    hidden: tuple[int, int],
 ) -> PixelHead:
     """Train on every image with known pixels, and on the first ``channels`` only if given."""
     random = np.random.default_rng(seed)

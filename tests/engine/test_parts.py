@@ -292,7 +292,7 @@ def test_the_pixel_network_learns_shares() -> None:
     share = np.repeat(np.linspace(0.05, 0.95, 10), 200).astype(np.float32)
     inputs = np.stack([share, random.standard_normal(2000)], axis=1).astype(np.float32)
     sample = PixelSample(inputs, np.stack([1 - share, share], axis=1), np.ones(2000, np.float32))
-    head = train_pixel_head(sample, random=random, epochs=20)
+    head = train_pixel_head(sample, random=random, hidden=(64, 32), epochs=20)
     logits = head(inputs.T[:, None])[:, 0]
     found = 1 / (1 + np.exp(logits[0] - logits[1]))
     assert np.abs(found - share).max() < 0.12

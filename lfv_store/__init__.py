@@ -1,7 +1,6 @@
-"""Results, leases, costs and audit in SQL. Start with open_store(); records.py has the data."""
+"""Results, leases, costs and audit in SQL. Start with open_store(); records/ has the data."""
 
 from lfv_store.approvals import Approval
-from lfv_store.claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Retries
 from lfv_store.errors import (
     HostingStopping,
     InvalidRecord,
@@ -20,36 +19,22 @@ from lfv_store.errors import (
     UnknownRun,
     UnknownUser,
 )
-from lfv_store.people import (
-    ROLES,
-    ClaimedReview,
-    NewReview,
-    Review,
-    Role,
-    User,
-)
 from lfv_store.prunings import OldMasks, Signature
-from lfv_store.records import (
-    Decision,
-    Hosting,
-    HostingCost,
+from lfv_store.records.hostings import Hosting, HostingCost, Lease
+from lfv_store.records.inspections import (
     ImageFacts,
     KnownDetection,
-    Lease,
-    Model,
-    ModelKey,
-    ModelPace,
     NewDetection,
     NewInspection,
-    NewRun,
-    NewTraining,
-    NewVerdict,
     PendingItem,
-    Run,
-    RunCounts,
     StoredDetection,
-    Training,
 )
+from lfv_store.records.models import Model, ModelKey, ModelPace, NewTraining, Training
+from lfv_store.records.object_claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Retries
+from lfv_store.records.reviews import ClaimedReview, NewReview, Review
+from lfv_store.records.runs import NewRun, Run, RunCounts
+from lfv_store.records.users import ROLES, Role, User
+from lfv_store.records.verdicts import Decision, NewVerdict
 from lfv_store.reviewing.same_picture import GIVEN_ON
 from lfv_store.store import Store, open_store
 

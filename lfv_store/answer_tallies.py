@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from lfv_store.background import is_anomaly_type
+from lfv_store.anomaly_types import is_anomaly_type
 from lfv_store.tables import AnomalyTable, AnomalyTallyTable, AnswerTallyTable, InspectionTable
 
 #: Confidence is counted in hundredths: `step` is the lower bound, 0 to 100.

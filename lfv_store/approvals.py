@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
+from lfv_store.clean_text import clean
 from lfv_store.errors import InvalidRecord, RecordConflict, UnknownModel
-from lfv_store.part import Part
-from lfv_store.records import JsonObject
-from lfv_store.rows import record_from
+from lfv_store.records.base import JsonObject
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import record_from
 from lfv_store.tables import ApprovalTable, ModelTable
-from lfv_store.text import clean
 
 _APPROVALS = sa.select(
     ApprovalTable.__table__, ApprovalTable.id.label("approval_id"), ModelTable.model_version
@@ -44,7 +44,7 @@ class Approval:
     signature: dict[str, Any] | None = None
 
 
-class Approvals(Part):
+class Approvals(Repository):
     """Records and returns approvals; available as `store.approvals`."""
 
     def current(self, project_name: str, *, host: str) -> Approval | None:

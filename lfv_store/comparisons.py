@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
-from lfv_store.part import Part
+from lfv_store.repository import Repository
 from lfv_store.tables import DetectionTable, InspectionTable, RunTable, TallyTable
 from lfv_store.views import INSPECTION_RESULTS
 
@@ -34,7 +34,7 @@ class AnswerPair:
     is_defective: bool | None
 
 
-class Comparisons(Part):
+class Comparisons(Repository):
     """`store.comparisons`."""
 
     def answers(self, first: int, second: int) -> Sequence[AnswerPair]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from statistics import median
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from lfv_store.part import Part
-from lfv_store.records import HostingCost, Throughput
+from lfv_store.records.hostings import HostingCost, Throughput
+from lfv_store.repository import Repository
 from lfv_store.runs import require_run
 from lfv_store.tables import HostingTable, ModelTable
 from lfv_store.views import HOSTING_COSTS, RUN_COSTS
@@ -31,7 +32,7 @@ class HostingSum:
     idle_seconds: float
 
 
-class Costs(Part):
+class Costs(Repository):
     """`store.costs`."""
 
     def since(self, at: datetime) -> Sequence[HostingSum]:
@@ -55,6 +56,43 @@ class Costs(Part):
             cost=sum((share.cost for share in found), 0.0),
             images=sum(share.images for share in found),
         )
+
+    def of_runs(self, run_ids: Sequence[str]) -> dict[str, float]:
+        """Return the cost so far, in US dollars, of those of the runs that used a hosting."""
+        statement = (
+            sa.select(RUN_COSTS.c.run_id, sa.func.sum(RUN_COSTS.c.cost))
+            .where(RUN_COSTS.c.run_id.in_(run_ids))
+            .group_by(RUN_COSTS.c.run_id)
+        )
+        with self._database.read() as conn:
+            return {row[0]: float(row[1] or 0.0) for row in conn.execute(statement)}
+
+    def newest(self, limit: int) -> Sequence[dict[str, Any]]:
+        """Return the newest hostings with their cost so far."""
+        columns = HOSTING_COSTS.c
+        statement = (
+            sa.select(
+                *(columns[name] for name in ("hosting_id", "images", "paid_seconds")),
+                *(columns[name] for name in ("idle_seconds", "cost", "inference_units")),
+                ModelTable.project_name,
+                ModelTable.model_version,
+                ModelTable.host,
+                HostingTable.status,
+                HostingTable.owned,
+                HostingTable.requested_by,
+                HostingTable.requested_at,
+                HostingTable.hosted_at,
+                HostingTable.stopped_at,
+                HostingTable.stop_error,
+                HostingTable.price_per_unit_hour,
+            )
+            .join(HostingTable, HostingTable.id == columns.hosting_id)
+            .join(ModelTable, ModelTable.id == HostingTable.model_id)
+            .order_by(columns.hosting_id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as conn:
+            return [dict(row) for row in conn.execute(statement).mappings()]
 
     def throughput(self, model_id: int) -> Throughput:
         """Return what the model answered in its last hostings.

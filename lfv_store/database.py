@@ -15,9 +15,9 @@ from sqlalchemy.exc import ArgumentError
 
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import canonical_json
+from lfv_store.error_translation import translate_errors
 from lfv_store.errors import StoreError
 from lfv_store.retries import Outage, retry_while_unavailable
-from lfv_store.translate import translate_errors
 
 T = TypeVar("T")
 _OPTIONS: dict[str, Any] = {

@@ -16,21 +16,21 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
+from lfv_store.clean_text import clean, clean_or_none
 from lfv_store.errors import UnknownHosting
-from lfv_store.part import Part
-from lfv_store.records import Hosting
-from lfv_store.rows import record_from
+from lfv_store.records.hostings import Hosting
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import record_from
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
 from lfv_store.tallies import update_tallies
-from lfv_store.text import clean, clean_or_none
 
 OPEN = ("requested", "hosted", "stop_requested")
 IN_USE = ("requested", "hosted")
 _LOST = "lost contact until its lease expired; finished lines are kept, resume the run"
 
 
-class Hostings(Part):
+class Hostings(Repository):
     """`store.hostings`."""
 
     def get(self, hosting_id: int) -> Hosting:

@@ -9,12 +9,13 @@ from typing import Any
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, png_digest
+from lfv_store.clean_text import attribute_rows, clean, clean_or_none, json_text
+from lfv_store.column_types import utc_text
 from lfv_store.dialects.base import Batch, BatchFacts
 from lfv_store.errors import InvalidRecord, UnknownRecord
-from lfv_store.records import VERDICTS, NewDetection, NewInspection
-from lfv_store.rows import line_cells
-from lfv_store.text import attribute_rows, clean, clean_or_none, json_text
-from lfv_store.types import utc_text
+from lfv_store.records.base import VERDICTS
+from lfv_store.records.inspections import NewDetection, NewInspection
+from lfv_store.row_mapping import line_cells
 
 Row = dict[str, Cell]
 

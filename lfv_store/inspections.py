@@ -10,17 +10,13 @@ import sqlalchemy as sa
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
-from lfv_store.claims import Claims
 from lfv_store.database import Database
 from lfv_store.inspection_writer import write_inspections
-from lfv_store.part import Part
-from lfv_store.records import (
-    KnownDetection,
-    NewInspection,
-    PendingItem,
-    RunCounts,
-)
-from lfv_store.rows import line_cells, pending_item, record_from
+from lfv_store.records.inspections import KnownDetection, NewInspection, PendingItem
+from lfv_store.records.object_claims import Claims
+from lfv_store.records.runs import RunCounts
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import line_cells, pending_item, record_from
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import (
     DetectionTable,
@@ -35,7 +31,7 @@ from lfv_store.watermarks import claim_objects
 _COUNT_EVERY_SECONDS = 1.0
 
 
-class Inspections(Part):
+class Inspections(Repository):
     """`store.inspections`."""
 
     def __init__(self, database: Database, actor: str) -> None:

@@ -23,14 +23,15 @@ from lfv_store.hostings import (
     select_hostings,
 )
 from lfv_store.models import require_model
-from lfv_store.part import Part
-from lfv_store.records import Hosting, JsonObject, Lease
+from lfv_store.records.base import JsonObject
+from lfv_store.records.hostings import Hosting, Lease
+from lfv_store.repository import Repository
 from lfv_store.runs import lock_run
 from lfv_store.tables import HostingTable, LeaseHeartbeatTable, LeaseTable, RunTable
 from lfv_store.tallies import update_tallies
 
 
-class Leases(Part):
+class Leases(Repository):
     """`store.leases`."""
 
     def acquire(

@@ -10,16 +10,16 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.errors import UnknownModel
-from lfv_store.part import Part
-from lfv_store.records import Model, ModelKey, ModelPace
-from lfv_store.rows import record_from
+from lfv_store.records.models import Model, ModelKey, ModelPace
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import record_from
 from lfv_store.tables import ImageTable, InspectionTable, ModelPaceTable, ModelTable, RunTable
 
 _SIZES_LOOKED_AT = 500
 _MODELS = sa.select(ModelTable.__table__)
 
 
-class Models(Part):
+class Models(Repository):
     """`store.models`."""
 
     def register(self, key: ModelKey) -> int:

@@ -14,10 +14,10 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
 from lfv_store.audit.entries import PRUNED, PRUNED_MASKS
+from lfv_store.clean_text import clean
 from lfv_store.errors import InvalidRecord
-from lfv_store.part import Part
+from lfv_store.repository import Repository
 from lfv_store.tables import AuditLogTable, DetectionTable, InspectionTable, MaskTable
-from lfv_store.text import clean
 
 #: Masks deleted, and named in the audit entry, by one change.
 _TOGETHER = 500
@@ -47,7 +47,7 @@ class MaskDeletion:
     by: str
 
 
-class Prunings(Part):
+class Prunings(Repository):
     """`store.prunings`."""
 
     def record(

@@ -1,24 +1,56 @@
-"""Read access to the rows of the view `inspection_results`."""
+"""Read access to a run's results: the view `inspection_results`, answers and their counts."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from lfv_store.anomaly_types import is_anomaly_type
+from lfv_store.answer_tallies import STEPS
 from lfv_store.errors import UnknownInspection
-from lfv_store.part import Part
+from lfv_store.repository import Repository
 from lfv_store.runs import require_run
-from lfv_store.tables import DetectionTable, InspectionTable, MaskTable
+from lfv_store.tables import (
+    AnomalyTable,
+    DetectionTable,
+    ImageTable,
+    InspectionTable,
+    MaskTable,
+)
+from lfv_store.tallies import current_anomalies, current_answers
 from lfv_store.views import INSPECTION_RESULTS
 
 _PAGE = 1000
 _COLUMNS = INSPECTION_RESULTS.c
+_HEAT_MAP = '"AnomalyMap"'
 
 
-class Results(Part):
+@dataclass(frozen=True, slots=True)
+class AnswerCount:
+    """The number of a run's answers with one confidence step and current verdict."""
+
+    is_anomalous: bool
+    confidence: float
+    verdict: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What drawing a detection needs: the image's size, and (name, area, colour) of anomalies."""
+
+    width: int
+    height: int
+    has_mask: bool
+    has_heat_map: bool
+    anomalies: tuple[tuple[str, float, str | None], ...]
+
+
+class Results(Repository):
     """Read access to results; available as `store.results`."""
 
     def rows(self, run_id: str, columns: Sequence[str] = ()) -> Generator[dict[str, Any]]:
@@ -106,6 +138,52 @@ class Results(Part):
             return conn.scalar(
                 sa.select(MaskTable.png).where(MaskTable.detection_id == detection_id)
             )
+
+    def annotations(self, detections: Sequence[int]) -> dict[int, Annotations]:
+        """Return what is needed to draw detections, by detection id."""
+        named = sa.text(is_anomaly_type("anomalies.name"))
+        with self._database.read() as conn:
+            rows = conn.execute(
+                sa.select(
+                    DetectionTable.id,
+                    ImageTable.width,
+                    ImageTable.height,
+                    DetectionTable.mask_sha256.is_not(None),
+                    sa.cast(DetectionTable.response, sa.Text).contains(_HEAT_MAP),
+                )
+                .join(ImageTable, ImageTable.id == DetectionTable.image_id)
+                .where(DetectionTable.id.in_(detections))
+            ).all()
+            found = conn.execute(
+                sa.select(AnomalyTable.__table__)
+                .where(AnomalyTable.detection_id.in_(detections), named)
+                .order_by(AnomalyTable.detection_id, AnomalyTable.position)
+            ).all()
+        anomalies: dict[int, list[tuple[str, float, str | None]]] = {}
+        for anomaly in found:
+            shown = (anomaly.name, anomaly.total_percentage_area, anomaly.color)
+            anomalies.setdefault(anomaly.detection_id, []).append(shown)
+        return {
+            row[0]: Annotations(
+                *row[1:3], bool(row[3]), bool(row[4]), tuple(anomalies.get(row[0], ()))
+            )
+            for row in rows
+        }
+
+    def answers(self, run_id: str) -> Sequence[AnswerCount]:
+        """Count a run's answers by confidence, rounded down to hundredths. Raises UnknownRun."""
+        with self._database.read() as conn:
+            counts = current_answers(conn, require_run(conn, run_id))
+        return [
+            AnswerCount(is_anomalous, step / STEPS, verdict, images)
+            for (is_anomalous, step, verdict), images in counts.items()
+        ]
+
+    def anomaly_types(self, run_id: str) -> Sequence[tuple[str, int, str | None]]:
+        """Return a run's anomaly types as (name, images, colour). Raises UnknownRun."""
+        with self._database.read() as conn:
+            found = current_anomalies(conn, require_run(conn, run_id))
+        return [(name, *facts) for name, facts in sorted(found.items())]
 
 
 def _row(conn: Connection, *conditions: sa.ColumnElement[bool]) -> dict[str, Any] | None:

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.dialects import dialect_of
-from lfv_store.part import Part
-from lfv_store.records import PendingItem
-from lfv_store.rows import pending_item
+from lfv_store.records.inspections import PendingItem
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import pending_item
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import PendingItemTable, RunWorkerTable
 
@@ -50,7 +50,7 @@ class RunWorker:
     message: str | None
 
 
-class RunWorkers(Part):
+class RunWorkers(Repository):
     """`store.run_workers`. Only PostgreSQL lets many processes write at a time."""
 
     def beat(self, run_id: str, worker: str, holding: Holding, *, ttl: timedelta) -> int:

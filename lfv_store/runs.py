@@ -11,19 +11,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.change import Change, commit
+from lfv_store.clean_text import clean, clean_or_none, json_value
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import canonical_json
 from lfv_store.errors import InvalidRecord, UnknownRun
 from lfv_store.models import require_model
-from lfv_store.part import Part
-from lfv_store.records import RUN_STATUSES, JsonObject, NewRun, Run, RunStatus
-from lfv_store.rows import record_from
+from lfv_store.records.base import JsonObject
+from lfv_store.records.runs import RUN_STATUSES, NewRun, Run, RunStatus
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import record_from
 from lfv_store.tables import PolicyTable, RunProgressTable, RunTable
 from lfv_store.tallies import update_tallies
-from lfv_store.text import clean, clean_or_none, json_value
 
 
-class Runs(Part):
+class Runs(Repository):
     """`store.runs`."""
 
     def start(self, new: NewRun) -> Run:

@@ -1,4 +1,4 @@
-"""The store: one object that gives access to all parts, and the function that opens it."""
+"""The store: one object with all repositories, and the function that opens it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from lfv_store.audit.log import Audit
 from lfv_store.comparisons import Comparisons
 from lfv_store.costs import Costs
 from lfv_store.database import Database
+from lfv_store.gallery import Gallery
 from lfv_store.hostings import Hostings
 from lfv_store.inspections import Inspections
 from lfv_store.leases import Leases
 from lfv_store.models import Models
-from lfv_store.pages import Pages
+from lfv_store.part_search import PartSearch
 from lfv_store.prunings import Prunings
 from lfv_store.results import Results
 from lfv_store.reviewing.review_leases import ReviewLeases
@@ -48,7 +49,8 @@ class Store:
         self.prunings = Prunings(database, actor)
         self.users = Users(database, actor)
         self.results = Results(database, actor)
-        self.pages = Pages(database, actor)
+        self.gallery = Gallery(database, actor)
+        self.part_search = PartSearch(database, actor)
         self.comparisons = Comparisons(database, actor)
         self.costs = Costs(database, actor)
         self.audit = Audit(database, actor)

@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from lfv_store.audit.change import Change, commit
+from lfv_store.clean_text import clean, clean_or_none
 from lfv_store.models import require_model
-from lfv_store.part import Part
-from lfv_store.records import NewTraining, Training
-from lfv_store.rows import record_from
+from lfv_store.records.models import NewTraining, Training
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import record_from
 from lfv_store.tables import TrainingTable
-from lfv_store.text import clean, clean_or_none
 
 
-class Trainings(Part):
+class Trainings(Repository):
     """`store.trainings`."""
 
     def record(self, new: NewTraining) -> int:

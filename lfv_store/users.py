@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
 from lfv_store.audit.change import Change, commit
+from lfv_store.clean_text import clean
 from lfv_store.dialects import dialect_of
 from lfv_store.errors import InvalidRecord, RecordConflict, UnknownUser
-from lfv_store.part import Part
-from lfv_store.people import ROLES, Role, User
-from lfv_store.rows import record_from
+from lfv_store.records.users import ROLES, Role, User
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import record_from
 from lfv_store.tables import SessionTable, UserTable
-from lfv_store.text import clean
 
 _LONGEST_NAME = 100
 #: Characters of a token's digest in the audit log, enough to tell sessions apart.
@@ -25,7 +25,7 @@ _SHOWN = 12
 _USERS = sa.select(UserTable.__table__, UserTable.id.label("user_id"))
 
 
-class Users(Part):
+class Users(Repository):
     """`store.users`."""
 
     def add(

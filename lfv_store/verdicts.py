@@ -10,16 +10,12 @@ import sqlalchemy as sa
 
 from lfv_store.audit.canonical import Cell
 from lfv_store.audit.change import Change, commit
+from lfv_store.clean_text import clean, json_text
 from lfv_store.errors import InvalidRecord, UnknownInspection
-from lfv_store.part import Part
-from lfv_store.records import (
-    VERDICTS,
-    Decision,
-    JsonObject,
-    NewVerdict,
-    StoredDetection,
-    VerdictHistory,
-)
+from lfv_store.records.base import VERDICTS, JsonObject
+from lfv_store.records.inspections import StoredDetection
+from lfv_store.records.verdicts import Decision, NewVerdict, VerdictHistory
+from lfv_store.repository import Repository
 from lfv_store.runs import lock_run, require_run, store_policy
 from lfv_store.tables import (
     DecisionTable,
@@ -31,7 +27,6 @@ from lfv_store.tables import (
     VerdictTable,
 )
 from lfv_store.tallies import current_verdict, joins_later_verdict, recount_tallies
-from lfv_store.text import clean, json_text
 from lfv_store.views import VERDICT_HISTORY
 
 _BATCH = 2000
@@ -56,7 +51,7 @@ def _scatter_key() -> sa.ColumnElement[int]:
     return (number * sa.literal(_MULTIPLIER, sa.BigInteger)) % sa.literal(_SCATTER, sa.BigInteger)
 
 
-class Verdicts(Part):
+class Verdicts(Repository):
     """`store.verdicts`."""
 
     def candidates(

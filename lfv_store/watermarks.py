@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from lfv_store.audit.change import Change, commit
-from lfv_store.claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Retries
+from lfv_store.clean_text import clean
 from lfv_store.errors import InvalidRecord
 from lfv_store.inspection_writer import write_inspections
-from lfv_store.part import Part
-from lfv_store.rows import pending_item
+from lfv_store.records.object_claims import Claims, KnownObjects, ObjectClaim, ObjectStamp, Retries
+from lfv_store.repository import Repository
+from lfv_store.row_mapping import pending_item
 from lfv_store.runs import lock_run, require_run
 from lfv_store.tables import (
     InspectionTable,
@@ -32,7 +33,6 @@ from lfv_store.tables import (
     WatermarkSourceTable,
 )
 from lfv_store.tallies import update_tallies
-from lfv_store.text import clean
 
 _CLOSED_TOGETHER = 1000
 _ASKED_TOGETHER = 500
@@ -40,7 +40,7 @@ _objects = WatermarkObjectTable.__table__
 _runs = WatermarkRunTable.__table__
 
 
-class Watermarks(Part):
+class Watermarks(Repository):
     """`store.watermarks`."""
 
     def begin(self, run_id: str, ttl: timedelta) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lfv.run.errors import RunNotFound
 from lfv_store import Run, Store
-from lfv_store.records import RUN_STATUSES
+from lfv_store.records.runs import RUN_STATUSES
 
 LAST = "last"
 

@@ -102,7 +102,7 @@ class Pictures:
         kept = _read(file, "image/png")
         if kept is not None:
             return kept
-        known = self._store.pages.annotations([detection_id]).get(detection_id)
+        known = self._store.results.annotations([detection_id]).get(detection_id)
         whole = (0, 0) if known is None else (known.width, known.height)
         if known is None or size not in (whole, fit_size(*whole)):
             raise PictureGone("Marks are drawn in the size of the image or of its thumbnail.")

@@ -304,7 +304,7 @@ def _report(
         limits=policy_limits(decision.policy),
         types=[
             ReportType(name, number, color)
-            for name, number, color in store.pages.anomaly_types(stored.run_id)
+            for name, number, color in store.results.anomaly_types(stored.run_id)
         ],
         policy=decision.policy,
         policy_sha256=decision.policy_sha256,

@@ -27,7 +27,7 @@ from lfv.run.models.approvals import approval_for, approval_text, check_approved
 from lfv.run.models.training_records import copy_training_record
 from lfv.settings import Settings
 from lfv_store import ModelKey, NewRun, Run, Store, StoreError
-from lfv_store.records import RunStatus
+from lfv_store.records.runs import RunStatus
 
 logger = logging.getLogger(__name__)
 

@@ -62,7 +62,7 @@ def cards(ui: Ui, rows: Iterable[Mapping[str, Any]]) -> Sequence[Card]:
     """Return the cards of inspections, in their order."""
     rows = list(rows)
     detections = sorted({row["detection_id"] for row in rows if row["detection_id"] is not None})
-    found = ui.store.pages.annotations(detections)
+    found = ui.store.results.annotations(detections)
     return [_card(row, found.get(row["detection_id"])) for row in rows]
 
 

@@ -26,6 +26,8 @@ from lfv_store.audit.canonical import (
     row_lines,
 )
 from lfv_store.audit.layouts import BULK, CHANGE_SPAN, ROWWISE
+from lfv_store.clean_text import json_value
+from lfv_store.column_types import utc_text
 from lfv_store.database import Database
 from lfv_store.dialects.base import (
     Batch,
@@ -39,8 +41,6 @@ from lfv_store.dialects.base import (
 )
 from lfv_store.errors import InvalidRecord, UnknownRun
 from lfv_store.tables import AuditLogTable, Base
-from lfv_store.text import json_value
-from lfv_store.types import utc_text
 
 _CHAIN_LOCK = 0x6C66_7601
 _HOSTING_LOCK = 0x6C66_7602

@@ -12,10 +12,10 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import GENESIS, entry_hash
 from lfv_store.audit.report import AuditHead, AuditReport, Findings
+from lfv_store.column_types import utc_datetime
 from lfv_store.dialects import Dialect, dialect_of
 from lfv_store.dialects.base import EntryFields
 from lfv_store.tables import Base
-from lfv_store.types import utc_datetime
 
 #: Entries per page.
 PAGE = 200

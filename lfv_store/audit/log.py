@@ -14,11 +14,11 @@ from lfv_store.audit.report import AuditHead, AuditReport, Findings
 from lfv_store.audit.rowwise import RowCheck
 from lfv_store.audit.tallies import check_tallies
 from lfv_store.audit.view_check import check_views
-from lfv_store.part import Part
+from lfv_store.repository import Repository
 from lfv_store.tables import AuditLogTable
 
 
-class Audit(Part):
+class Audit(Repository):
     """Read access to the audit log, which every change writes."""
 
     def head(self) -> AuditHead | None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from lfv_store.errors import StoreError
-from lfv_store.records import ImageFacts
+from lfv_store.records.inspections import ImageFacts
 
 #: Returns the next n rows of a result.
 Fetch = Callable[[int], list[Any]]

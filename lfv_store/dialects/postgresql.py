@@ -20,6 +20,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
+from lfv_store.column_types import UtcDateTime
 from lfv_store.dialects import postgresql_writes as pg_writes
 from lfv_store.dialects.base import (
     Batch,
@@ -33,7 +34,6 @@ from lfv_store.dialects.base import (
     first_line,
 )
 from lfv_store.errors import InvalidRecord, RecordConflict, StoreError, StoreUnavailable
-from lfv_store.types import UtcDateTime
 
 # A lock that takes half a minute means that something is wrong: fail with a retryable error. The
 # server ends a writer that hangs between two statements and may hold the audit chain's lock.

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 
 from lfv_store.dialects import dialect_of
 from lfv_store.errors import ReviewTaken
-from lfv_store.part import Part
-from lfv_store.people import ClaimedReview
+from lfv_store.records.reviews import ClaimedReview
+from lfv_store.repository import Repository
 from lfv_store.reviewing.effective_reviews import has_effective_review, is_last_review
 from lfv_store.reviewing.review_queue import candidates
 from lfv_store.reviewing.same_picture import leased_answers, reviewed_alike, waiting_alike
@@ -40,7 +40,7 @@ _QUEUE_LOCK = 0x6C66_7603
 _SECONDS_FIRST = 1 / 3
 
 
-class ReviewLeases(Part):
+class ReviewLeases(Repository):
     """`store.review_leases`."""
 
     def claim(

@@ -18,10 +18,11 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 from sqlalchemy.orm import aliased
 
 from lfv_store.audit.change import Change, commit
+from lfv_store.clean_text import clean, clean_or_none
 from lfv_store.errors import InvalidRecord, ReviewTaken, UnknownInspection
-from lfv_store.part import Part
-from lfv_store.people import NewReview, QueuedReview, Review, ReviewPair
-from lfv_store.records import VERDICTS, JsonObject
+from lfv_store.records.base import VERDICTS, JsonObject
+from lfv_store.records.reviews import NewReview, QueuedReview, Review, ReviewPair
+from lfv_store.repository import Repository
 from lfv_store.reviewing.effective_reviews import (
     effective_reviews,
     is_last_review,
@@ -39,7 +40,6 @@ from lfv_store.tables import (
     SecondReviewTable,
 )
 from lfv_store.tallies import put_back, take_out, update_tallies
-from lfv_store.text import clean, clean_or_none
 from lfv_store.views import INSPECTION_RESULTS, REVIEW_QUEUE
 
 _PAGE = 500
@@ -67,7 +67,7 @@ _REVIEWS = (
 )
 
 
-class Reviews(Part):
+class Reviews(Repository):
     """`store.reviews`."""
 
     def record(self, new: NewReview, at: datetime | None = None) -> Review:

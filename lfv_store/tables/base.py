@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 
-from lfv_store.types import BIG, UTC_DATETIME
+from lfv_store.column_types import BIG, UTC_DATETIME
 
 #: The store assigns ids, not the database; see lfv_store/audit/change.py.
 Id = Annotated[int, mapped_column(BIG, primary_key=True, autoincrement=False)]

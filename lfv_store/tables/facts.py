@@ -11,8 +11,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from lfv_store.people import REVIEW_KINDS
-from lfv_store.records import VERDICTS
+from lfv_store.records.base import VERDICTS
+from lfv_store.records.reviews import REVIEW_KINDS
 from lfv_store.tables.base import (
     BYTEWISE,
     Base,

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from lfv_store.people import ROLES
+from lfv_store.records.users import ROLES
 from lfv_store.tables.base import Base, Id, key_of, one_of
 
 

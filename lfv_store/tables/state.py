@@ -11,7 +11,8 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from lfv_store.records import HOSTING_STATUSES, RUN_STATUSES
+from lfv_store.records.hostings import HOSTING_STATUSES
+from lfv_store.records.runs import RUN_STATUSES
 from lfv_store.tables.base import (
     Base,
     Id,

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from lfv_store.background import is_anomaly_type
+from lfv_store.anomaly_types import is_anomaly_type
+from lfv_store.column_types import UTC_DATETIME
 from lfv_store.dialects import Dialect
-from lfv_store.types import UTC_DATETIME
 from lfv_store.views import costs, results
 
 Kind = Literal["text", "integer", "number", "boolean", "time", "json"]

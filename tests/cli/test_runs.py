@@ -11,7 +11,7 @@ from lfv.cli.common import find_run
 from lfv.cli.errors import WrongUsage
 from lfv.cli.options import RunStatus
 from lfv.run.summary import NOTHING_NEW
-from lfv_store.records import RUN_STATUSES
+from lfv_store.records.runs import RUN_STATUSES
 from tests.cli.conftest import RUN_ID, STARTED, begin_run
 
 if TYPE_CHECKING:

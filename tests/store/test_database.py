@@ -20,10 +20,10 @@ from lfv_store import (
     StoreUnavailable,
     open_store,
 )
+from lfv_store.column_types import utc_datetime, utc_text
 from lfv_store.database import Database, parse_url
 from lfv_store.dialects.sqlite import PRAGMAS
 from lfv_store.tables import RunTable
-from lfv_store.types import utc_datetime, utc_text
 from tests.support.databases import PostgresServer
 from tests.support.store_samples import a_model, a_run, judged
 

@@ -243,7 +243,7 @@ def test_the_first_of_two_looks_is_the_one_that_was_not_taken_back(
 def test_a_part_whose_earlier_review_counts_again_is_not_handed_out(
     store: Store, run_id: str
 ) -> None:
-    part = store.pages.gallery(run_id, outcome="accept", limit=9)[0]["inspection_id"]
+    part = store.gallery.page(run_id, outcome="accept", limit=9)[0]["inspection_id"]
     assert store.review_leases.unreviewed(run_id, "accept") == 1
     give(store, part, "accept", "ana")
     give(store, part, "reject", "ben")

@@ -18,10 +18,10 @@ from lfv_store.audit.canonical import GENESIS
 from lfv_store.audit.entries import Entry, entry_columns
 from lfv_store.audit.log import verify
 from lfv_store.audit.report import AuditHead, AuditReport
+from lfv_store.column_types import UtcDateTime
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.postgresql import Postgresql
 from lfv_store.tables import Base
-from lfv_store.types import UtcDateTime
 from tests.support.store_samples import (
     LEASE,
     a_model,

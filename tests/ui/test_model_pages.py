@@ -47,7 +47,7 @@ def test_a_list_that_is_cut_says_so(place: Scene, mara: Browser) -> None:
     part = place.parts("reject")[0]
     digest = place.store.results.get(part)["image_sha256"]
     assert "Other inspections of the same image</h2>" in mara.get(f"/parts/{part}").text
-    while len(place.store.pages.of_image(digest)) < 50:
+    while len(place.store.part_search.of_image(digest)) < 50:
         place.again()
     assert "the newest" in mara.get(f"/parts/{part}").text
 

@@ -50,7 +50,7 @@ def test_a_good_part_was_called_normal_and_is_accepted(place: Scene, mara: Brows
     anomaly, normal = place.parts("reject")[0], place.parts("accept")[0]
     place.store.reviews.record(NewReview(anomaly, "accept", "ben"))
     place.store.reviews.record(NewReview(normal, "reject", "ben"))
-    good = place.store.pages.good_parts(place.model_id)
+    good = place.store.gallery.good_parts(place.model_id)
     assert sorted(good) == sorted(set(place.parts("accept")) - {anomaly})
     part, *_ = mara.claim()
     assert part["good"] in good

@@ -20,7 +20,7 @@ def show_costs(call: Call) -> Response:
     return call.page(
         "costs.html",
         title="Costs",
-        rows=store.pages.hosting_costs(_HOSTINGS),
+        rows=store.costs.newest(_HOSTINGS),
         months=_months(store, datetime.now(UTC)),
         open=waiting,
         models={hosting.model_id: store.models.get(hosting.model_id) for hosting in waiting},

@@ -25,13 +25,13 @@ def draw_page(call: Call) -> Response:
     store = call.ui.store
     row = store.results.get(call.number("inspection"))
     (card,) = cards(call.ui, [row])
-    types = {name: color for name, _, color in store.pages.anomaly_types(row["run_id"])}
+    types = {name: color for name, _, color in store.results.anomaly_types(row["run_id"])}
     marked = {anomaly.name for anomaly in card.anomalies}  # the part's own types come first
     types = dict(sorted(types.items(), key=lambda one: one[0] not in marked))
     free = [color for color in PALETTE if color not in {(c or "").upper() for c in types.values()}]
     named = [(name, color or free.pop(0)) for name, color in types.items() if color or free]
     detection = row["detection_id"]
-    found = store.pages.annotations([detection]).get(detection) if detection else None
+    found = store.results.annotations([detection]).get(detection) if detection else None
     return call.page(
         "mask.html",
         title=f"Mask of {card.name}",

@@ -21,7 +21,7 @@ _WORDS = {"accept": "accepted", "reject": "rejected", "review": "to review"}
 def find_parts(call: Call) -> Response:
     """Show the inspections of a serial number, an image or a file name."""
     text = call.query("q").strip()[:1000]
-    found = call.ui.store.pages.find(text, limit=100) if text else []
+    found = call.ui.store.part_search.find(text, limit=100) if text else []
     return call.page("parts.html", title="Parts", text=text, cards=cards(call.ui, found))
 
 
@@ -33,7 +33,7 @@ def show_part(call: Call) -> Response:
     (card,) = cards(call.ui, [row])
     reviews = store.reviews.history(number)
     in_effect = effective_reviews(reviews)
-    others = store.pages.of_image(row["image_sha256"]) if row["image_sha256"] else []
+    others = store.part_search.of_image(row["image_sha256"]) if row["image_sha256"] else []
     return call.page(
         "part.html",
         title=card.name,

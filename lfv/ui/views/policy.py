@@ -43,7 +43,7 @@ def playground(call: Call) -> Response:
     decision = current_decision(store, run.run_id)
     changed = dict(call.request.query_params)
     message = ""
-    types = [kind[0] for kind in store.pages.anomaly_types(run.run_id)]
+    types = [kind[0] for kind in store.results.anomaly_types(run.run_id)]
     own = policy = Policy.from_dict(decision.policy)
     try:
         tried = Policy.from_dict(_change(decision.policy, changed))

@@ -205,7 +205,7 @@ def _good_parts(call: Call, shown: Sequence[Card]) -> dict[int, Card]:
     """Return a good part of the same model for each of the cards, by inspection."""
     store = call.ui.store
     models = {card.row["model_id"] for card in shown} - {None}
-    known = {model: store.pages.good_parts(model) for model in models}
+    known = {model: store.gallery.good_parts(model) for model in models}
     chosen: dict[int, int] = {}
     for card in shown:
         number = card.inspection_id

@@ -53,7 +53,7 @@ def list_runs(call: Call) -> Response:
     store = call.ui.store
     before = find_run(store, call.query("before")) if call.query("before") else None
     runs = store.runs.list(_RUNS, before=before)
-    costs = store.pages.run_costs([run.run_id for run in runs])
+    costs = store.costs.of_runs([run.run_id for run in runs])
     rows = [_row(run, store.inspections.counts(run.run_id), costs.get(run.run_id)) for run in runs]
     return call.page(
         "runs.html",
@@ -74,7 +74,7 @@ def show_run(call: Call) -> Response:
         raise NotFound
     anomaly = call.query("anomaly")
     after = call.query("after")
-    rows = store.pages.gallery(
+    rows = store.gallery.page(
         run.run_id,
         outcome=outcome or None,  # type: ignore[arg-type]
         anomaly=anomaly or None,
@@ -86,7 +86,7 @@ def show_run(call: Call) -> Response:
         more = _address(run, outcome, anomaly, rows[-1]["line_number"])
     counts = store.inspections.counts(run.run_id)
     written = _report_time(call, run)
-    row = _row(run, counts, store.pages.run_costs([run.run_id]).get(run.run_id))
+    row = _row(run, counts, store.costs.of_runs([run.run_id]).get(run.run_id))
     return call.page(
         "run.ui.html",
         title=f"Run {run.run_id[:8]}",
@@ -158,9 +158,9 @@ def run_charts(call: Call) -> Response:
     run = find_run(store, call.request.path_params["run"])
     answers = [
         ReportAnswer(answer.is_anomalous, answer.confidence, answer.verdict, answer.images)
-        for answer in store.pages.answers(run.run_id)
+        for answer in store.results.answers(run.run_id)
     ]
-    types = [ReportType(*kind) for kind in store.pages.anomaly_types(run.run_id)]
+    types = [ReportType(*kind) for kind in store.results.anomaly_types(run.run_id)]
     return call.page(
         "charts.html",
         run=run,

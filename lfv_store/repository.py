@@ -1,11 +1,11 @@
-"""The base of the store's parts."""
+"""The base of the store's repositories: one for runs, one for leases, and so on."""
 
 from __future__ import annotations
 
 from lfv_store.database import Database
 
 
-class Part:
+class Repository:
     """Reads and writes in `database`; the audit log names `actor` for the changes."""
 
     def __init__(self, database: Database, actor: str) -> None:

@@ -46,7 +46,7 @@ def five_lines(store: Store) -> str:
 
 
 def lines(store: Store, run_id: str, **values: Any) -> list[int]:
-    return [row["line_number"] for row in store.pages.gallery(run_id, **values)]
+    return [row["line_number"] for row in store.gallery.page(run_id, **values)]
 
 
 def test_a_page_of_a_run(store: Store, run_id: str) -> None:
@@ -56,7 +56,7 @@ def test_a_page_of_a_run(store: Store, run_id: str) -> None:
     assert lines(store, run_id, outcome="error") == [5]
     assert lines(store, run_id, anomaly="scratch") == [4]
     with pytest.raises(UnknownRun):
-        store.pages.gallery("other")
+        store.gallery.page("other")
 
 
 def test_the_current_verdict_decides(store: Store, run_id: str) -> None:
@@ -75,32 +75,32 @@ def test_the_current_verdict_decides(store: Store, run_id: str) -> None:
 
 def test_good_parts_were_called_normal_and_are_accepted(store: Store, run_id: str) -> None:
     first, anomaly, unsure, *_ = store.results.rows(run_id)
-    assert store.pages.good_parts(first["model_id"]) == [first["inspection_id"]]
+    assert store.gallery.good_parts(first["model_id"]) == [first["inspection_id"]]
     store.reviews.record(NewReview(anomaly["inspection_id"], "accept", "Eve"))
     store.reviews.record(NewReview(unsure["inspection_id"], "accept", "Eve"))
     good = [unsure["inspection_id"], first["inspection_id"]]
-    assert store.pages.good_parts(first["model_id"]) == good
+    assert store.gallery.good_parts(first["model_id"]) == good
     store.reviews.record(NewReview(first["inspection_id"], "reject", "Eve"))
-    assert store.pages.good_parts(first["model_id"]) == good[:1]
+    assert store.gallery.good_parts(first["model_id"]) == good[:1]
 
 
 def test_figures_of_all_answers(store: Store, run_id: str) -> None:
     counted = {
         (one.is_anomalous, one.confidence, one.verdict): one.images
-        for one in store.pages.answers(run_id)
+        for one in store.results.answers(run_id)
     }
     assert counted == {
         (False, 0.9, "accept"): 1,
         (True, 0.9, "reject"): 2,
         (False, 0.9, "review"): 1,
     }
-    types = {name: images for name, images, _ in store.pages.anomaly_types(run_id)}
+    types = {name: images for name, images, _ in store.results.anomaly_types(run_id)}
     assert types == {"scratch": 1, "dent": 1}
 
 
 def test_the_data_for_drawing(store: Store, run_id: str) -> None:
     detection = store.results.line(run_id, 4)["detection_id"]
-    found = store.pages.annotations([detection])[detection]
+    found = store.results.annotations([detection])[detection]
     assert (found.width, found.height, found.has_mask) == (640, 480, True)
     assert [name for name, _, _ in found.anomalies] == ["scratch", "dent"]
 
@@ -110,12 +110,12 @@ def test_parts_are_found_over_all_runs(store: Store, run_id: str) -> None:
     other = a_run(store, row["model_id"])
     store.inspections.record(other, [judged(row["model_id"], 2)])
     for text in ("SN000002", row["image_sha256"], row["image_sha256"][:9], "lots/2.png"):
-        found = store.pages.find(text)
+        found = store.part_search.find(text)
         assert [one["run_id"] for one in found] == [other, run_id], text
-    assert [one["run_id"] for one in store.pages.find(str(row["inspection_id"]))] == [run_id]
+    assert [one["run_id"] for one in store.part_search.find(str(row["inspection_id"]))] == [run_id]
     for text in ("sn000002", "SN000002"[:7], "sn0000", "0002", "LOTS/2.p"):
-        assert run_id in [one["run_id"] for one in store.pages.find(text)], text
-    assert store.pages.find("100%") == store.pages.find("") == []
+        assert run_id in [one["run_id"] for one in store.part_search.find(text)], text
+    assert store.part_search.find("100%") == store.part_search.find("") == []
 
 
 @contextmanager
@@ -137,11 +137,11 @@ def test_a_page_reads_no_whole_table(sqlite_url: str) -> None:
         run_id = five_lines(store)
         with statements(store) as seen:
             for outcome in (None, "reject", "review", "accept", "error"):
-                store.pages.gallery(run_id, outcome=outcome, after=1)
-            store.pages.annotations([1, 2])
-            store.pages.find("SN000002")
-            store.pages.find("sn0000")
-            store.pages.of_image("ab" * 32)
+                store.gallery.page(run_id, outcome=outcome, after=1)
+            store.results.annotations([1, 2])
+            store.part_search.find("SN000002")
+            store.part_search.find("sn0000")
+            store.part_search.of_image("ab" * 32)
         assert len(seen) > 8
         with store.database.read() as conn:
             for sql, parameters in seen:
@@ -170,9 +170,9 @@ def test_the_background_of_an_odd_answer_is_not_an_anomaly_type(
     store.runs.set_status(run_id, "completed", None, after(99))
     row = store.results.line(run_id, 1)
     assert row["anomaly_names"] == "; ".join(types)
-    found = store.pages.annotations([row["detection_id"]])[row["detection_id"]]
+    found = store.results.annotations([row["detection_id"]])[row["detection_id"]]
     assert [name for name, _, _ in found.anomalies] == types
-    assert {name for name, _, _ in store.pages.anomaly_types(run_id)} == set(types)
+    assert {name for name, _, _ in store.results.anomaly_types(run_id)} == set(types)
     with store.database.read() as conn:
         assert set(conn.scalars(sa.text("SELECT name FROM anomaly_results"))) == set(types)
     assert store.audit.verify().ok
@@ -181,5 +181,5 @@ def test_the_background_of_an_odd_answer_is_not_an_anomaly_type(
         add_anomalies(conn, run, [("BACKGROUND", 1, None)])
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0014'")
     with open_store(database_url, migrate=True) as upgraded:
-        assert {name for name, _, _ in upgraded.pages.anomaly_types(run_id)} == set(types)
+        assert {name for name, _, _ in upgraded.results.anomaly_types(run_id)} == set(types)
         assert upgraded.audit.verify().ok

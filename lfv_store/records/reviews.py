@@ -1,24 +1,20 @@
-"""Value types for reviews, users and roles."""
+"""Reviews."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from lfv_store.records import JsonObject, VerdictName
+from lfv_store.records.base import JsonObject, VerdictName
 
-ReviewKind = Literal["review", "second", "undo", "conflict"]
-Role = Literal["viewer", "reviewer", "engineer", "admin"]
-
-REVIEW_KINDS: tuple[ReviewKind, ...] = (
+ReviewKind = Literal[
     "review",
     "second",  # by another person, who did not see the first review
     "undo",  # the reviewer withdrew the last review
     "conflict",  # two reviewers disagree, so the part waits for a third
-)
-#: Each role includes the rights of those before it.
-ROLES: tuple[Role, ...] = ("viewer", "reviewer", "engineer", "admin")
+]
+REVIEW_KINDS: tuple[ReviewKind, ...] = get_args(ReviewKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +103,3 @@ class ClaimedReview:
     last_review: int
     expires_at: datetime
     also: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A person who may use the pages.
-
-    A user without a password hash logs in by single sign-on only. `subject` identifies the user at
-    the identity provider, and is stored at the first login there.
-    """
-
-    user_id: int
-    name: str
-    role: Role
-    active: bool
-    created_at: datetime
-    changed_at: datetime
-    subject: str | None = None
-    password_hash: str | None = field(default=None, repr=False)

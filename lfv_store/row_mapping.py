@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.engine import RowMapping
 
 from lfv_store.audit.canonical import Cell
-from lfv_store.records import LINE_FIELDS, ImageFacts, Line, PendingItem
-from lfv_store.text import clean, clean_or_none, json_text
+from lfv_store.clean_text import clean, clean_or_none, json_text
+from lfv_store.records.inspections import LINE_FIELDS, ImageFacts, Line, PendingItem
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -1,4 +1,4 @@
-"""Value types for the objects of a source that a run on new images claims."""
+"""Objects of a source, and the claims of runs on new images on them."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def _cell(text: str) -> str:
 
 def api_coverage_page() -> str:
     """Every operation and error of the API, from the service model and the registered handlers."""
-    from lfv.client.api.model import API_VERSION, service_model
+    from lfv.client.api.service_model import API_VERSION, service_model
     from lfv.server.errors import ApiError
 
     model = service_model()

@@ -16,7 +16,7 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import defaults
+from flows import prefect_variables
 from flows.blocks import settings_of_blocks
 from flows.events import RunEvents
 from flows.fan_out import fan_out
@@ -159,7 +159,7 @@ def inspect_images(
         settle_seconds=settle_seconds,
         normal=tuple(normal or ()),
         anomaly=tuple(anomaly or ()),
-        max_cost=defaults.max_cost() if max_cost is None else max_cost,
+        max_cost=prefect_variables.max_cost() if max_cost is None else max_cost,
         max_hosted_minutes=max_hosted_minutes,
         pause_at_reject_rate=pause_at_reject_rate,
         pause_minutes=pause_minutes,
@@ -173,7 +173,7 @@ def inspect_images(
     )
     check_mode(request.mode, request.host, settings)
     sharing = Shards(shards, {"store_block": store_block, "host_block": host_block})
-    reject_rate_limit = defaults.reject_rate_limit()
+    reject_rate_limit = prefect_variables.reject_rate_limit()
     with ExitStack() as stack:
         # Each takes a second, so both run in parallel with the first steps.
         stack.enter_context(guard_ahead(settings))
@@ -217,7 +217,7 @@ def resume_inspection(
     """
     settings = settings_of_blocks(store_block, host_block)
     sharing = Shards(shards, {"store_block": store_block, "host_block": host_block})
-    reject_rate_limit = defaults.reject_rate_limit()
+    reject_rate_limit = prefect_variables.reject_rate_limit()
     with guard_ahead(settings), _open_store(settings) as store, ExitStack() as stack:
         found = find_unfinished_run(store, run)
         sharing.check(settings, found.host)
@@ -348,7 +348,7 @@ _ENDINGS: dict[Ending | None, type[InspectionError]] = {
 def _policy(policy: PolicyFields | str | None, confidence: float | None) -> Policy:
     given = policy.policy() if isinstance(policy, PolicyFields) else policy
     if given is None and confidence is None:
-        given = defaults.policy()
+        given = prefect_variables.policy()
     if given is None:
         return Policy.from_confidence(DEFAULT_CONFIDENCE if confidence is None else confidence)
     if confidence is not None:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lfv.client.policy import model
-from lfv.client.policy.model import ClassificationRule, Fraction, LeastConfidence, ReviewBand
+from lfv.client.policy.rules import ClassificationRule, Fraction, LeastConfidence, ReviewBand
+from lfv.client.policy.rules import TypesRule as PolicyTypesRule
 
 #: The form of a list in deployments of earlier releases and on command lines.
 _ByName = Field(title="By name, as JSON")
@@ -59,7 +59,7 @@ class AreaRule(_Fields):
     min_confidence: LeastConfidence = 0.0
 
 
-class TypesRule(model.TypesRule, _Fields):
+class TypesRule(PolicyTypesRule, _Fields):
     """Rejects an image with more anomaly types than this."""
 
     model_config = ConfigDict(title="By number")

@@ -12,8 +12,8 @@ from prefect import get_run_logger
 from prefect.utilities.annotations import quote
 
 from lfv.client.manifests import manifest_digest, manifest_kind, read_manifest
+from lfv.formats.folder_layout import Skipped
 from lfv.formats.labels import LabelNames
-from lfv.formats.layout import Skipped
 from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import BadLine, ManifestItem, ManifestKind
 from lfv.formats.words import count_of

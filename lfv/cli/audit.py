@@ -16,7 +16,7 @@ from lfv.cli.progress import Activity
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:
-    from lfv_store.audit.report import AuditReport
+    from lfv_store.audit.verification import AuditReport
 
 
 def register(app: typer.Typer) -> None:
@@ -86,7 +86,7 @@ def head(*, database_url: DatabaseUrlOption = None, as_json: JsonOption = False)
 def _read_head(text: str) -> str:
     """Return the head itself, or the last line of the file that contains it."""
     from lfv_store import InvalidRecord
-    from lfv_store.audit.report import AuditHead
+    from lfv_store.audit.verification import AuditHead
 
     try:
         return str(AuditHead.parse(text))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.answers import figures_text
 from lfv.cli.common import current_user, settings_from, store_from
 from lfv.cli.demo_results import ImageResult, image_results
 from lfv.cli.options import JsonOption, examples
 from lfv.cli.progress import Activity
+from lfv.cli.short_texts import figures_text
 from lfv.formats.training_request import FALSE_ALARMS, MISS_COST
 from lfv.formats.words import count_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lfv.cli.answers import answer
+from lfv.cli.short_texts import answer
 
 if TYPE_CHECKING:
     from lfv_store import Store

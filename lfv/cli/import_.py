@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.answers import dataset_text, measure
 from lfv.cli.common import current_user, settings_from
 from lfv.cli.options import (
     AnomalyOption,
@@ -23,7 +22,8 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
-from lfv.formats.layout import describe_skipped
+from lfv.cli.short_texts import dataset_text, measure
+from lfv.formats.folder_layout import describe_skipped
 
 if TYPE_CHECKING:
     from lfv.client.staging import StagedDataset

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.answers import figures_text
 from lfv.cli.common import (
     check_local_project,
     check_source,
@@ -39,8 +38,9 @@ from lfv.cli.options import (
     TaskRunnerOption,
     examples,
 )
+from lfv.cli.short_texts import figures_text
 from lfv.client.stores import absolute_source
-from lfv.formats.layout import describe_skipped
+from lfv.formats.folder_layout import describe_skipped
 from lfv.formats.words import count_of
 from lfv.run.defaults import DEFAULT_CONFIDENCE, DEFAULT_SETTLE_SECONDS
 from lfv.run.modes import InspectionMode, check_mode

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lfv.cli import output
-from lfv.cli.answers import measure
 from lfv.cli.common import (
     check_local_project,
     local_time,
@@ -34,6 +33,7 @@ from lfv.cli.options import (
     output_file,
 )
 from lfv.cli.progress import Activity
+from lfv.cli.short_texts import measure
 from lfv.cli.signing import SignAsOption, required_signer
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def parity(
 
 
 def _facts(found: Parity, old: Side, new: Side) -> dict[str, Any]:
-    from lfv.report.parity import correctness_sentence, verdict_sentence
+    from lfv.report.parity_report import correctness_sentence, verdict_sentence
 
     agreement, interval = found.agreement or 0.0, found.interval or (0.0, 1.0)
     facts: dict[str, Any] = {

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lfv.cli import output
-from lfv.cli.answers import answer, reasons_text
 from lfv.cli.common import (
     find_run,
     local_time,
@@ -29,6 +28,7 @@ from lfv.cli.options import (
     examples,
     output_file,
 )
+from lfv.cli.short_texts import answer, reasons_text
 from lfv.cli.signing import SignAsOption, required_signer
 from lfv.formats.words import count_of
 

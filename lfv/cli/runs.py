@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.answers import answer, reasons_text
 from lfv.cli.common import find_run, local_time, settings_from, short_id, store_from, time_of
 from lfv.cli.options import (
     DatabaseUrlOption,
@@ -21,7 +20,8 @@ from lfv.cli.options import (
     VerdictName,
     examples,
 )
-from lfv.formats.layout import describe_skipped
+from lfv.cli.short_texts import answer, reasons_text
+from lfv.formats.folder_layout import describe_skipped
 from lfv.formats.words import count_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lfv.cli import output
-from lfv.cli.answers import dataset_text, measure
 from lfv.cli.common import check_source, current_user, settings_from
 from lfv.cli.errors import Interrupted, WrongUsage
 from lfv.cli.options import (
@@ -34,9 +33,10 @@ from lfv.cli.options import (
     examples,
 )
 from lfv.cli.progress import Activity
+from lfv.cli.short_texts import dataset_text, measure
 from lfv.cli.signals import restored
 from lfv.formats.fit_mode import FitMode
-from lfv.formats.layout import describe_skipped
+from lfv.formats.folder_layout import describe_skipped
 from lfv.formats.status import ModelStatus
 from lfv.formats.words import count_of
 

@@ -29,6 +29,7 @@ from lfv.formats.answers import is_background
 from lfv.formats.errors import ImageError, LfvError, SourceError
 from lfv.formats.fit import LIMITS, Fit, common_size, fit_for, recorded_fit
 from lfv.formats.fit_mode import FitMode
+from lfv.formats.folder_layout import Skipped, split_of
 from lfv.formats.images import (
     CONVERTED_FROM,
     DEFAULT_LIMITS,
@@ -37,7 +38,6 @@ from lfv.formats.images import (
     check_image,
 )
 from lfv.formats.labels import TEST, USUAL, VALIDATION, LabelNames
-from lfv.formats.layout import Skipped, split_of
 from lfv.formats.manifest.groundtruth import LABEL_PROBLEM, TRAINING
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from lfv.formats.manifest.writing import MASK, labelled_row

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from lfv.client.api.model import service_model
+from lfv.client.api.service_model import service_model
 from lfv.client.clock import SYSTEM_CLOCK, Backoff, Clock
 from lfv.client.errors import (
     HostConflict,

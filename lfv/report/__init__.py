@@ -12,7 +12,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lfv.report.data import (
+from lfv.report.overlay import OverlayFacts, draw_overlay
+from lfv.report.render import write_page
+from lfv.report.run_report import run_page
+from lfv.report.run_values import (
     ReportAnomaly,
     ReportAnswer,
     ReportAudit,
@@ -23,11 +26,8 @@ from lfv.report.data import (
     ReportType,
     RunReport,
 )
-from lfv.report.overlay import OverlayFacts, draw_overlay
-from lfv.report.pages import write_page
-from lfv.report.run import run_page
 from lfv.report.thumbnails import LinkedThumbnail, Linker, find_thumbnails, make_thumbnails
-from lfv.report.training import (
+from lfv.report.training_report import (
     REPORT_NAME,
     JudgedImage,
     ReportCurve,

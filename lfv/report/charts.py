@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lfv.report.data import ReportAnswer, ReportLimit, ReportType
+from lfv.report.run_values import ReportAnswer, ReportLimit, ReportType
 
 #: The width of a column. The store tallies confidence in whole percent, rounded down, and
 #: 0.57 * 100 rounds down to 56: at multiples of 5 no such product is rounded below the edge.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from lfv.report.data import ReportAnomaly
 from lfv.report.figures import percent, percent_of_area
 from lfv.report.marks import draw_heat, draw_marks, open_picture
-from lfv.report.pages import visible
+from lfv.report.render import visible
+from lfv.report.run_values import ReportAnomaly
 
 _INK, _GROUND, _SOFT = (20, 24, 31), (255, 255, 255), (90, 98, 112)
 _VERDICTS = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from lfv.formats.images import encoded
-from lfv.report.data import ReportImage
 from lfv.report.marks import draw_marks, open_picture
+from lfv.report.run_values import ReportImage
 
 _QUALITY = 80
 _THREADS = 4

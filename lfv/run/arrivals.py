@@ -15,7 +15,7 @@ from lfv.client.manifests.listing import IMAGE_ENDINGS, walk_folder
 from lfv.client.sources import SourceReader
 from lfv.client.stores import ObjectState
 from lfv.formats.errors import SourceError
-from lfv.formats.layout import why_no_part
+from lfv.formats.folder_layout import why_no_part
 from lfv.formats.refs import S3Ref, parse_ref
 from lfv_store import ObjectStamp
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from lfv.formats.layout import describe_skipped
+from lfv.formats.folder_layout import describe_skipped
 from lfv.run.active import ActiveRun
 from lfv.run.errors import NothingInspected, SourceEmpty
 from lfv.run.new_images import LEFT_TO_LATER_RUN, STILL_WRITTEN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lfv.client.policy import Policy
-from lfv.run import outcomes
+from lfv.run import inspection_records
 from lfv.run.active import ActiveRun
 from lfv_store import KnownDetection, NewInspection, PendingItem
 
@@ -45,7 +45,7 @@ def _outcomes(
     done = []
     for item in page:
         if item.image.sha256 in known:
-            done.append(outcomes.record_answer(item, known[item.image.sha256], policy))
+            done.append(inspection_records.record_answer(item, known[item.image.sha256], policy))
         elif all_detected:
-            done.append(outcomes.record_repeated_failure(item))
+            done.append(inspection_records.record_repeated_failure(item))
     return done

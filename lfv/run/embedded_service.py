@@ -302,7 +302,7 @@ def _start(places: ServicePlaces, settings: Settings) -> str:
 def service_options(settings: Settings) -> dict[str, Any]:
     """Translate `settings` into options of a service on this machine.
 
-    A training's options travel with its request instead; see `lfv.run.models.training_request`.
+    A training's options travel with its request instead; see `lfv.run.models.training_settings`.
     """
     return {
         "buckets": {name: str(folder) for name, folder in settings.bucket_folders.items()},

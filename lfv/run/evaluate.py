@@ -18,7 +18,7 @@ from lfv.formats.labels import LabelNames
 from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import ManifestItem, ManifestKind
 from lfv.formats.masks import MASK_LIMITS
-from lfv.run.fits import fit_in
+from lfv.run.fit_records import fit_in
 from lfv_store import Run, Store, StoredDetection
 
 logger = logging.getLogger(__name__)

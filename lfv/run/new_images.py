@@ -28,13 +28,13 @@ from lfv.formats.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
+from lfv.formats.folder_layout import Skipped
 from lfv.formats.images import ImageInfo
-from lfv.formats.layout import Skipped
 from lfv.formats.manifest.records import BadLine, ManifestItem, ManifestKind
 from lfv.formats.refs import S3Ref, parse_ref
 from lfv.run.active import ActiveRun
 from lfv.run.errors import SourceNotWatchable
-from lfv.run.outcomes import SAME_IMAGE_FAILED
+from lfv.run.inspection_records import SAME_IMAGE_FAILED
 from lfv_store import Claims, ObjectClaim, ObjectStamp, Retries, StoreError
 
 logger = logging.getLogger(__name__)

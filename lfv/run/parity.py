@@ -18,7 +18,7 @@ from lfv.formats.manifest.records import LineError
 from lfv.formats.manifest.writing import ORIGINAL_REF
 from lfv.formats.parity import ComparedAnswer, Pair, Parity, compare
 from lfv.formats.refs import parent_of, parse_ref
-from lfv.report.parity import DifferingImage, ParityReport, write_parity_report
+from lfv.report.parity_report import DifferingImage, ParityReport, write_parity_report
 from lfv.run.errors import NotComparable, RunNotFound
 from lfv.run.lookup import find_run
 from lfv_store import Store

@@ -19,7 +19,7 @@ from lfv.client.sources import SourceReader
 from lfv.formats.errors import CredentialsRefused, ImageError, SourceError
 from lfv.formats.images import CONVERTED_FROM, ImageInfo, ImageLimits, check_image
 from lfv.formats.manifest.records import BadLine, ManifestItem
-from lfv.run import outcomes
+from lfv.run import inspection_records
 from lfv.run.active import ActiveRun
 from lfv.run.errors import SourceOutOfReach
 from lfv.run.new_images import NewObject, claims_of
@@ -62,16 +62,16 @@ def plan_lines(
     known = _known(run, [outcome for outcome, _ in checked])
     policy = context.parsed_policy()
     ask: list[PendingItem] = []
-    done = [outcomes.record_bad_line(line) for line in lines if isinstance(line, BadLine)]
+    done = [inspection_records.record_bad_line(line) for line in lines if isinstance(line, BadLine)]
     for line, (outcome, _) in zip(items, checked, strict=True):
         item = _with_conversion(line, outcome)
         if not isinstance(outcome, ImageInfo):
-            done.append(outcomes.record_unreadable(item, outcome))
+            done.append(inspection_records.record_unreadable(item, outcome))
         elif outcome.sha256 in known:
-            pending = outcomes.to_pending(item, outcome)
-            done.append(outcomes.record_answer(pending, known[outcome.sha256], policy))
+            pending = inspection_records.to_pending(item, outcome)
+            done.append(inspection_records.record_answer(pending, known[outcome.sha256], policy))
         else:
-            ask.append(outcomes.to_pending(item, outcome))
+            ask.append(inspection_records.to_pending(item, outcome))
     through_line = max(line.line_number for line in lines)
     run.store.inspections.plan(
         run.run_id, pending=ask, done=done, through_line=through_line, claims=claims

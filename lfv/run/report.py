@@ -15,14 +15,14 @@ from typing import Any
 
 from lfv.client.hosts import HostSpec
 from lfv.client.policy import Policy
-from lfv.client.policy.model import Rules
+from lfv.client.policy.rules import Rules
 from lfv.client.sources import SourceReader
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import LfvError
 from lfv.formats.evaluation import Evaluation
 from lfv.formats.fit import convert_as_recorded
+from lfv.formats.folder_layout import Skipped
 from lfv.formats.images import CONVERTED_FROM
-from lfv.formats.layout import Skipped
 from lfv.formats.mistakes import mistake_of
 from lfv.report import (
     LinkedThumbnail,
@@ -40,7 +40,7 @@ from lfv.report import (
 from lfv.run.evaluate import evaluate_run
 from lfv.run.models.approvals import approval_of
 from lfv.run.pictures import Pictures
-from lfv.run.rejects import rejects_markdown
+from lfv.run.rejects_markdown import rejects_markdown
 from lfv.run.summary import RunSummary
 from lfv.run.verdicts.decide import current_decision
 from lfv.settings import Settings

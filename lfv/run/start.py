@@ -21,7 +21,7 @@ from lfv.run.context import (
 )
 from lfv.run.embedded_service import is_embedded
 from lfv.run.errors import EndedByOperator, LimitReached, RunNotResumable
-from lfv.run.fits import fit_of_training
+from lfv.run.fit_records import fit_of_training
 from lfv.run.lookup import find_run
 from lfv.run.models.approvals import approval_for, approval_text, check_approved
 from lfv.run.models.training_records import copy_training_record

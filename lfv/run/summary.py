@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lfv.formats.evaluation import Evaluation
-from lfv.formats.layout import Skipped
+from lfv.formats.folder_layout import Skipped
 from lfv.formats.words import count_of
 from lfv_store import RunCounts
 

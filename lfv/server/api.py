@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from botocore.model import OperationModel
 
-from lfv.client.api.model import service_model
+from lfv.client.api.service_model import service_model
 from lfv.server.background import BackgroundWork
 from lfv.server.database import Database
 from lfv.server.detection import Detector

@@ -16,8 +16,8 @@ from lfv.server.jobs.context import JobContext
 from lfv.server.jobs.packaging import package
 from lfv.server.jobs.training import Trainings
 from lfv.server.lifecycle import MODEL_TRANSITIONS, DatasetStatus, ModelEvent
-from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets, models, packaging
+from lfv.server.write_retries import ServiceEndingError
 
 _log = logging.getLogger(__name__)
 #: Seconds for running jobs to finish when the service ends.

@@ -131,7 +131,7 @@ class HomeError(ServiceError):
 
 
 class UnwritableError(HomeError):
-    """A later attempt may succeed: see ``lfv.server.recording``."""
+    """A later attempt may succeed: see ``lfv.server.write_retries``."""
 
 
 class DiskFullError(UnwritableError):

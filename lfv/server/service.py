@@ -20,7 +20,7 @@ import uvicorn
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lfv.client.api.model import API_VERSION
+from lfv.client.api.service_model import API_VERSION
 from lfv.formats.training_request import NAMES
 from lfv.server import metrics
 from lfv.server.api import Api

@@ -27,7 +27,7 @@ from lfv.settings.environment import (
     use_in_process,
     use_prefect_api,
 )
-from lfv.settings.model import (
+from lfv.settings.fields import (
     DEFAULT_PRICES,
     ENV_PREFIX,
     HostKind,

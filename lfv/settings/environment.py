@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lfv.settings.model import ENV_PREFIX, Settings
+from lfv.settings.fields import ENV_PREFIX, Settings
 
 #: Variables that `Settings` does not read but other code does; not reported as misspelt.
 _FOREIGN_VARIABLES = frozenset({"LFV_TEST_DATABASE_URL", "LFV_TEST_POSTGRES_URL"})

@@ -8,8 +8,8 @@ from typing import Any
 
 from lfv.formats.mistakes import Mistake, mistake_of
 from lfv.formats.serials import split_serial
-from lfv.report.data import ReportAnomaly
 from lfv.report.reasons import plain_sentence
+from lfv.report.run_values import ReportAnomaly
 from lfv.run.pictures import fit_size
 from lfv.ui.context import Ui
 from lfv.ui.views.pictures import marks_address

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader
 from starlette.responses import HTMLResponse, Response
 
 from lfv.report.figures import Shown
-from lfv.report.pages import make_environment, stylesheet
+from lfv.report.render import make_environment, stylesheet
 
 if TYPE_CHECKING:
     from lfv.ui.routing import Call

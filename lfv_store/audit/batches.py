@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from lfv_store.audit.canonical import RowsDigest, first_difference, lines_digest, row_line
 from lfv_store.audit.entries import Entry, pruned_masks
 from lfv_store.audit.layouts import BULK, CHANGE_SPAN, Layout, digested
-from lfv_store.audit.report import AuditReport, Findings
+from lfv_store.audit.verification import AuditReport, Findings
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import UndecodableText
 

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.canonical import GENESIS, entry_hash
-from lfv_store.audit.report import AuditHead, AuditReport, Findings
+from lfv_store.audit.verification import AuditHead, AuditReport, Findings
 from lfv_store.column_types import utc_datetime
 from lfv_store.dialects import Dialect, dialect_of
 from lfv_store.dialects.base import EntryFields

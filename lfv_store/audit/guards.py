@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from lfv_store.audit.layouts import LAYOUTS
-from lfv_store.audit.report import Findings
+from lfv_store.audit.verification import Findings
 from lfv_store.dialects import dialect_of
 from lfv_store.tables import Base
 

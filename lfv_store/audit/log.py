@@ -10,9 +10,9 @@ from sqlalchemy.engine import Connection
 from lfv_store.audit.batches import BatchCheck
 from lfv_store.audit.entries import ChainCheck, Entry, pages
 from lfv_store.audit.guards import check_figures, check_tables, check_triggers
-from lfv_store.audit.report import AuditHead, AuditReport, Findings
 from lfv_store.audit.rowwise import RowCheck
 from lfv_store.audit.tallies import check_tallies
+from lfv_store.audit.verification import AuditHead, AuditReport, Findings
 from lfv_store.audit.view_check import check_views
 from lfv_store.repository import Repository
 from lfv_store.tables import AuditLogTable

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from lfv_store.audit.canonical import Cells, row_digest
 from lfv_store.audit.entries import Entry
 from lfv_store.audit.layouts import ROWWISE, ROWWISE_LAYOUTS, digested
-from lfv_store.audit.report import AuditReport, Findings
+from lfv_store.audit.verification import AuditReport, Findings
 from lfv_store.dialects import dialect_of
 
 _PAGE = 500

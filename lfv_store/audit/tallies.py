@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.engine import Connection
 
 from lfv_store.anomaly_types import is_anomaly_type
-from lfv_store.audit.report import Findings
+from lfv_store.audit.verification import Findings
 from lfv_store.dialects import dialect_of
 
 # Two runs that detect the same image at the same time may both count it as a new part. The number

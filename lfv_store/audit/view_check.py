@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
-from lfv_store.audit.report import AuditReport, Findings
+from lfv_store.audit.verification import AuditReport, Findings
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.base import Unchecked
 from lfv_store.views import definitions

@@ -15,7 +15,7 @@ from lfv.formats.training_request import NAMES, TrainingRequest
 from lfv.onnx_files import onnx_digest
 from lfv.run.embedded_service import ServicePlaces, embedded_service, ends_with_us, service_user
 from lfv.run.errors import ServiceNotStarted
-from lfv.run.models.training_request import training_request
+from lfv.run.models.training_settings import training_request
 from lfv.settings import LfvSettingsError, get_settings
 from tests.support import onnx_models
 
@@ -136,7 +136,7 @@ def test_options_that_an_older_service_ignores_are_refused(
 def test_a_network_without_torch_is_refused_before_images_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lfv.run.models.training_request.find_spec", lambda _: None)
+    monkeypatch.setattr("lfv.run.models.training_settings.find_spec", lambda _: None)
     with pytest.raises(LfvSettingsError, match=r"needs PyTorch.*lfv-pipeline\[network\]"):
         training_request(get_settings(home=tmp_path, network=True))
 

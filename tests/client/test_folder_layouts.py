@@ -11,8 +11,8 @@ from PIL import Image
 
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
+from lfv.formats.folder_layout import Skipped
 from lfv.formats.labels import USUAL, LabelNames
-from lfv.formats.layout import Skipped
 from lfv.formats.manifest.groundtruth import INSPECTION
 from tests.support.manifests import good
 

@@ -18,7 +18,7 @@ from lfv.client.errors import (
     TrainingTimedOut,
 )
 from lfv.client.hosts.sagemaker.account import Account
-from lfv.client.hosts.sagemaker.training import TrainingJob, train_on_sagemaker
+from lfv.client.hosts.sagemaker.training_job import TrainingJob, train_on_sagemaker
 from lfv.client.sources import SourceReader
 from lfv.client.staging import Staging, stage_training
 from lfv.client.training import TrainedModel

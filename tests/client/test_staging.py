@@ -16,8 +16,8 @@ from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, stage_dataset, stage_training
 from lfv.client.training import train_model
 from lfv.formats.errors import SourceForbidden, SourceUnavailable
+from lfv.formats.folder_layout import why_no_part
 from lfv.formats.labels import LabelNames
-from lfv.formats.layout import why_no_part
 from lfv.formats.manifest.records import ManifestItem
 from tests.support.fake_model import FakeClock
 from tests.support.lots import (

@@ -12,7 +12,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from pydantic import SecretStr
 
-from flows import defaults, events, naming
+from flows import events, naming, prefect_variables
 from flows.blocks import LfvHost, LfvMail, LfvStore, settings_of_blocks
 from flows.inspect_images import inspect_images
 from flows.parameters import HostOptions
@@ -134,12 +134,15 @@ def test_blocks_are_settings_of_a_run(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_invalid_limit_in_a_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    values: dict[str, Any] = {defaults.MAX_COST: "2.5", defaults.REJECT_RATE_LIMIT: "many"}
-    monkeypatch.setattr(defaults, "_variable", values.get)
-    assert defaults.max_cost() == 2.5
-    assert defaults.policy() is None
+    values: dict[str, Any] = {
+        prefect_variables.MAX_COST: "2.5",
+        prefect_variables.REJECT_RATE_LIMIT: "many",
+    }
+    monkeypatch.setattr(prefect_variables, "_variable", values.get)
+    assert prefect_variables.max_cost() == 2.5
+    assert prefect_variables.policy() is None
     with pytest.raises(ValueError, match="lfv_reject_rate_limit must be a number"):
-        defaults.reject_rate_limit()
+        prefect_variables.reject_rate_limit()
 
 
 class Emitted:

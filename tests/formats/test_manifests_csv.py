@@ -11,7 +11,7 @@ from PIL import Image
 from lfv.formats.errors import (
     ManifestHeaderInvalid,
 )
-from lfv.formats.layout import split_of
+from lfv.formats.folder_layout import split_of
 from lfv.formats.manifest.records import BadLine, ManifestItem
 from tests.support.manifests import good, read
 

@@ -22,7 +22,7 @@ from lfv.report import (
 )
 from lfv.report.charts import histogram, pareto
 from lfv.report.figures import color, duration, money, percent
-from lfv.report.pages import visible
+from lfv.report.render import visible
 from tests.support.report_samples import Page, many_rejected, picture, rejected_image
 
 HOSTILE = 'x/"><script>alert(1)</script><img src=y onerror=alert(2)>\u202egpj.exe\n.jpg'

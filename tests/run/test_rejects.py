@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from lfv.report import ReportAnomaly, ReportImage
-from lfv.run.rejects import MOST_SHOWN, rejects_markdown
+from lfv.run.rejects_markdown import MOST_SHOWN, rejects_markdown
 from tests.support.pictures import make_pictures
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from lfv.server.buckets import Buckets
 from lfv.server.home import Home
-from lfv.server.jobs import fetch as fetching
+from lfv.server.jobs import training_images
 from lfv.server.jobs.context import JobContext
 from lfv.server.lifecycle import ModelStatus
 from tests.support.recorded_world import REF, World
@@ -45,7 +45,7 @@ def test_images_that_do_not_fit_are_refused(world: World, monkeypatch: pytest.Mo
         copied.append(len(list(folder.iterdir())))
         return Disk(1 << 40, 0, (64 << 20) + 30 * size)
 
-    monkeypatch.setattr(fetching.shutil, "disk_usage", disk)
+    monkeypatch.setattr(training_images.shutil, "disk_usage", disk)
     world.add_training(world.context(threading.Event()), lines).run("id")
     model = world.model()
     assert model.status == ModelStatus.TRAINING_FAILED

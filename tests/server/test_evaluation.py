@@ -17,7 +17,7 @@ from lfv.engine.evaluation import Evaluated, evaluate
 from lfv.engine.types import EvaluatedImage, TrainingImage
 from lfv.formats.answers import Anomaly, DetectAnomalyResult
 from lfv.formats.evaluation import Evaluator
-from lfv.server.jobs.evaluation import _document
+from lfv.server.jobs.training_outputs import _document
 
 TYPES = (("crack", "#FF0000"), ("dent", "#00FF00"), ("stain", "#0000FF"))
 COLORS = {"#FFFFFF": "background", **{color: name for name, color in TYPES}}

@@ -24,9 +24,9 @@ from lfv.server.custom_models import accept_graphs
 from lfv.server.database import Database
 from lfv.server.errors import OptionsError, ValidationError
 from lfv.server.home import Home
-from lfv.server.jobs import trainer
-from lfv.server.jobs.choices import options_of_training, store_request
+from lfv.server.jobs import training_process
 from lfv.server.jobs.context import JobContext
+from lfv.server.jobs.training_options import options_of_training, store_request
 from lfv.server.options import Limits, ServeOptions
 from tests.support import onnx_models
 from tests.support.pictures import noise
@@ -292,10 +292,12 @@ def test_the_network_option_reaches_the_training(
             told.append(options)
             raise TrainingError("enough")
 
-    monkeypatch.setattr(trainer, "load_engine", lambda _: Fake)
+    monkeypatch.setattr(training_process, "load_engine", lambda _: Fake)
     job = {"engine": "e", "train": [], "test": [], "output": "o", "graphs": {}}
     for given in ({}, {"network": True}, {"pretrained": False, "miss_cost": 3.0}):
-        assert trainer._train({**job, "options": given}, io.BytesIO()) == {"failed": "enough"}
+        assert training_process._train({**job, "options": given}, io.BytesIO()) == {
+            "failed": "enough"
+        }
     assert told == [
         TrainingOptions(),
         TrainingOptions(network=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lfv.engine.seam import Curve, JudgedImage, TrainingFindings, TrainingOutcome
-from lfv.server.jobs.report import FOLDER, write_report
+from lfv.server.jobs.training_report import FOLDER, write_report
 from tests.support.report_samples import Page, picture
 
 METRICS = {

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lfv_store import InvalidRecord, NewReview, Store, open_store
 from lfv_store.audit.guards import APPEND_ONLY
-from lfv_store.audit.report import AuditHead, AuditProblem, AuditReport
+from lfv_store.audit.verification import AuditHead, AuditProblem, AuditReport
 from tests.support.store_samples import a_model, a_run, judged
 from tests.support.tampering import fill
 

@@ -17,7 +17,7 @@ from lfv_store import NewDetection, NewInspection, NewReview, NewTraining, NewVe
 from lfv_store.audit.canonical import GENESIS
 from lfv_store.audit.entries import Entry, entry_columns
 from lfv_store.audit.log import verify
-from lfv_store.audit.report import AuditHead, AuditReport
+from lfv_store.audit.verification import AuditHead, AuditReport
 from lfv_store.column_types import UtcDateTime
 from lfv_store.dialects import dialect_of
 from lfv_store.dialects.postgresql import Postgresql

@@ -6,6 +6,6 @@ decode requests and encode answers.
 """
 
 from lfv.client.api.client import lookoutvision_client
-from lfv.client.api.model import API_VERSION, DATA_PATH, SERVICE_NAME, service_model
+from lfv.client.api.service_model import API_VERSION, DATA_PATH, SERVICE_NAME, service_model
 
 __all__ = ["API_VERSION", "DATA_PATH", "SERVICE_NAME", "lookoutvision_client", "service_model"]

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lfv.client.api.model import API_VERSION, DATA_PATH, SERVICE_NAME
+from lfv.client.api.service_model import API_VERSION, DATA_PATH, SERVICE_NAME
 from lfv.formats.loopback import is_local_name
 
 if TYPE_CHECKING:  # boto3 takes a while to import, and the service needs only the model

@@ -14,7 +14,7 @@ from lfv.client.api import lookoutvision_client
 from lfv.client.api.repeated import RepeatedCall, repeated_call
 from lfv.client.errors import HostThrottled, HostTimeout, ModelNotFound
 from lfv.client.hosts.calls import FAILURES, call, client_config, pages, translate, utc
-from lfv.client.hosts.options import read_options
+from lfv.client.hosts.host_options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.retry import READ_RETRIES, RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult

@@ -30,8 +30,8 @@ from lfv.formats.annotations import (
 )
 from lfv.formats.annotations.coco import is_coco
 from lfv.formats.errors import AnnotationsInvalid, SourceNotFound
+from lfv.formats.folder_layout import SPLIT, split_of_path, why_no_part
 from lfv.formats.labels import USUAL, LabelNames
-from lfv.formats.layout import SPLIT, split_of_path, why_no_part
 from lfv.formats.manifest.writing import labelled_row
 from lfv.formats.refs import FileRef, Ref, S3Ref, parent_of, parse_ref
 

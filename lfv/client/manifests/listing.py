@@ -7,7 +7,7 @@ there a name without an ending counts instead. Files of other programs and the m
 are counted in `Skipped`.
 
 Files come in the byte order of their paths, which is also the order in which S3 lists keys.
-`lfv.formats.layout` interprets the paths.
+`lfv.formats.folder_layout` interprets the paths.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lfv.client.masks import masks_show_anomaly
 from lfv.client.sources import SourceReader
 from lfv.client.stores import open_local, translate_os_error
 from lfv.formats.errors import ImageError, LfvError, SourceError
+from lfv.formats.folder_layout import ANOMALY_TYPE, Layout, Place, Skipped, split_of, why_no_part
 from lfv.formats.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE
-from lfv.formats.layout import ANOMALY_TYPE, Layout, Place, Skipped, split_of, why_no_part
 from lfv.formats.manifest.groundtruth import LABEL_PROBLEM, Profile
 from lfv.formats.manifest.records import BadLine, ManifestItem, printable
 from lfv.formats.masks import is_flat, plain_colors

@@ -23,8 +23,8 @@ from lfv.formats.errors import (
     SourceNotAFile,
     SourceNotFound,
 )
+from lfv.formats.folder_layout import Skipped
 from lfv.formats.image_headers import CONVERTIBLE, sniff
-from lfv.formats.layout import Skipped
 from lfv.formats.manifest import groundtruth, strict_json
 from lfv.formats.manifest.groundtruth import INSPECTION, LABEL_PROBLEM, Profile
 from lfv.formats.manifest.lines import RawLine, iter_lines, whole

@@ -1,6 +1,6 @@
 """Policies: from a model's answer to a verdict with its reasons."""
 
-from lfv.client.policy.model import (
+from lfv.client.policy.rules import (
     ClassificationRule,
     CoverageRule,
     Policy,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from lfv.client.policy.model import ANY_TYPE, Policy, Rules
+from lfv.client.policy.rules import ANY_TYPE, Policy, Rules
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.words import count_of
 

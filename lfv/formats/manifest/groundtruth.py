@@ -18,8 +18,8 @@ from typing import Any
 
 from lfv.formats.answers import is_background
 from lfv.formats.errors import SourceError
+from lfv.formats.folder_layout import ANOMALY_TYPE
 from lfv.formats.labels import USUAL, LabelNames
-from lfv.formats.layout import ANOMALY_TYPE
 from lfv.formats.manifest.columns import IMAGE_CELL, Columns, Label
 from lfv.formats.manifest.records import LineError, ManifestItem, printable
 from lfv.formats.masks import plain_colors

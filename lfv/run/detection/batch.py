@@ -42,7 +42,7 @@ from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.refs import S3Ref
 from lfv.formats.words import count_of
-from lfv.run import outcomes
+from lfv.run import inspection_records
 from lfv.run.active import ActiveRun
 from lfv.run.control import Ending
 from lfv.run.hosting.hold import HoldTarget, ModelHold
@@ -184,7 +184,7 @@ class _Batches:
             self.control.end(Ending.OUT_OF_REACH, f"job {job} answered no image ({why})")
             return
         error = HostRejected(f"Batch job {job} gave no answer for this image: {why}.")
-        self._record([outcomes.record_failure(item, error, 1) for item in left])
+        self._record([inspection_records.record_failure(item, error, 1) for item in left])
 
     def _has_answer(self) -> bool:
         """Whether the model has answered any image of this run."""
@@ -199,7 +199,7 @@ class _Batches:
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="staging") as pool:
             problems = list(pool.map(self._copy, items))
         failed = [
-            outcomes.record_failure(item, problem, 0)
+            inspection_records.record_failure(item, problem, 0)
             for item, problem in zip(items, problems, strict=True)
             if problem is not None
         ]
@@ -296,7 +296,7 @@ class _Batches:
         try:
             result: DetectAnomalyResult = parse_answer(body)
         except ResponseInvalid as error:
-            return outcomes.record_failure(item, error, 1)
+            return inspection_records.record_failure(item, error, 1)
         self.control.count_answer()
         new = NewDetection(
             model_id=self.run.context.model_id,
@@ -306,7 +306,7 @@ class _Batches:
             mask_png=result.anomaly_mask,
             request_id=_request_id(key),
         )
-        return outcomes.record_answer(item, new, self.policy)
+        return inspection_records.record_answer(item, new, self.policy)
 
     def _record(self, inspections: Sequence[NewInspection]) -> None:
         if inspections:

@@ -44,7 +44,7 @@ from lfv.formats.errors import (
 )
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.status import ModelStatus
-from lfv.run import outcomes
+from lfv.run import inspection_records
 from lfv.run.control import Ending
 from lfv.run.detection.group_commit import GroupCommit
 from lfv.run.detection.image_queue import ImageQueue, QueuedImage
@@ -326,7 +326,7 @@ class DetectionStream:
             latency_ms=detection.latency_ms,
         )
         attempts = image.attempts + detection.attempts
-        inspection = outcomes.record_answer(
+        inspection = inspection_records.record_answer(
             item, new, self._policy, attempts, result=detection.result
         )
         self._submit(inspection, image.owner, unsettled=True)
@@ -344,7 +344,7 @@ class DetectionStream:
         unsettled: bool = False,
     ) -> None:
         attempts = image.attempts + getattr(error, "attempts", 1)
-        inspection = outcomes.record_failure(image.item, error, attempts)
+        inspection = inspection_records.record_failure(image.item, error, attempts)
         if not deferred:
             self._submit(inspection, image.owner, unsettled=unsettled)
             return

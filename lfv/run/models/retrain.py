@@ -14,8 +14,8 @@ from lfv.client.manifests import read_manifest
 from lfv.client.masks import read_mask
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import LfvError
+from lfv.formats.folder_layout import SPLIT, split_of
 from lfv.formats.labels import TEST
-from lfv.formats.layout import SPLIT, split_of
 from lfv.formats.manifest.groundtruth import INSPECTION
 from lfv.formats.manifest.records import ManifestItem
 from lfv.formats.manifest.writing import labelled_row

@@ -12,7 +12,7 @@ from typing import Any
 from lfv.client.api import lookoutvision_client
 from lfv.client.hosts.calls import client_config
 from lfv.client.hosts.sagemaker.account import Account
-from lfv.client.hosts.sagemaker.training import TrainingJob, check_project, train_on_sagemaker
+from lfv.client.hosts.sagemaker.training_job import TrainingJob, check_project, train_on_sagemaker
 from lfv.client.manifests import manifest_digest
 from lfv.client.sources import SourceReader
 from lfv.client.staging import StagedDataset, Staging, stage_training
@@ -25,8 +25,8 @@ from lfv.formats.labels import LabelNames
 from lfv.formats.words import count_of
 from lfv.run.active import open_reader
 from lfv.run.embedded_service import api_endpoint
-from lfv.run.fits import FIT
-from lfv.run.models.training_request import training_request
+from lfv.run.fit_records import FIT
+from lfv.run.models.training_settings import training_request
 from lfv.run.start import code_version
 from lfv.settings import LfvSettingsError, Settings
 from lfv_store import ModelKey, NewTraining, Store, StoreError, Training, open_store

@@ -9,7 +9,7 @@ from typing import Any
 
 from lfv.client.policy import Policy, decide
 from lfv.formats.answers import DetectAnomalyResult
-from lfv.run.outcomes import reasons_of
+from lfv.run.inspection_records import reasons_of
 from lfv.run.signing import content_digest, signature
 from lfv_store import Decision, NewVerdict, Store
 

@@ -16,9 +16,9 @@ from lfv.server.hosting.pool import HostedModel, Pool
 from lfv.server.hosting.unit import Unit, UnitLostError, UnitSpec, run_to_end
 from lfv.server.lifecycle import ModelEvent
 from lfv.server.options import Limits, Serving
-from lfv.server.recording import record_from_loop
 from lfv.server.state import models
 from lfv.server.state.models import Model
+from lfv.server.write_retries import record_from_loop
 
 _log = logging.getLogger(__name__)
 

@@ -68,7 +68,7 @@ class Unit:
         If the call is cancelled, the process has ended when CancelledError is raised.
         """
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "lfv.launch", "lfv.server.hosting.worker"]
+        command = [sys.executable, "-m", "lfv.launch", "lfv.server.hosting.unit_process"]
         command += [str(theirs.fileno()), engine]
         ours.setblocking(False)
         try:

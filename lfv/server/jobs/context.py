@@ -14,7 +14,7 @@ from lfv.server.database import Database, Transaction
 from lfv.server.errors import UnwritableError
 from lfv.server.home import Home
 from lfv.server.options import Limits
-from lfv.server.recording import record
+from lfv.server.write_retries import record
 
 T = TypeVar("T")
 

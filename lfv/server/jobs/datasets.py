@@ -25,9 +25,9 @@ from lfv.server.manifests import (
     parse_entry,
     stored_entry,
 )
-from lfv.server.recording import ServiceEndingError
 from lfv.server.state import datasets
 from lfv.server.state.datasets import Dataset, EntryFilter
+from lfv.server.write_retries import ServiceEndingError
 
 _log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 5

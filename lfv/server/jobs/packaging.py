@@ -14,10 +14,10 @@ from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
 from lfv.server.jobs.context import JobContext
 from lfv.server.lifecycle import PackagingStatus
-from lfv.server.recording import ServiceEndingError
 from lfv.server.state import models, packaging
 from lfv.server.state.models import Model
 from lfv.server.state.packaging import PackagingJob
+from lfv.server.write_retries import ServiceEndingError
 
 _log = logging.getLogger(__name__)
 

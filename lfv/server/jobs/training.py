@@ -23,16 +23,16 @@ from lfv.formats.words import count_of, form_of
 from lfv.server.database import Transaction
 from lfv.server.errors import BucketError, NotFoundError
 from lfv.server.home import DISK_FULL, is_disk_full
-from lfv.server.jobs.choices import options_of_training, store_request
 from lfv.server.jobs.context import JobContext
-from lfv.server.jobs.evaluation import publish, write_evaluation
-from lfv.server.jobs.fetch import Fetched, FetchedImage, NoSpaceError, fetch
-from lfv.server.jobs.names import names_in, user_name, with_names
-from lfv.server.jobs.report import FOLDER
+from lfv.server.jobs.image_names import names_in, user_name, with_names
+from lfv.server.jobs.training_images import Fetched, FetchedImage, NoSpaceError, fetch
+from lfv.server.jobs.training_options import options_of_training, store_request
+from lfv.server.jobs.training_outputs import publish, write_evaluation
+from lfv.server.jobs.training_report import FOLDER
 from lfv.server.lifecycle import ModelEvent
-from lfv.server.recording import ServiceEndingError
 from lfv.server.state import models
 from lfv.server.state.models import Evaluation, Model
+from lfv.server.write_retries import ServiceEndingError
 
 _log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class Trainings:
         self, model: Model, job_file: Path, fetched: Mapping[str, Fetched]
     ) -> dict[str, Any]:
         """Run the trainer. Raises _FailedError, or ServiceEndingError if the service ends."""
-        command = [sys.executable, "-m", "lfv.server.jobs.trainer", str(job_file)]
+        command = [sys.executable, "-m", "lfv.server.jobs.training_process", str(job_file)]
         with self._lock:
             if self._context.stopping.is_set():
                 raise ServiceEndingError

@@ -5,7 +5,7 @@ An operation's handler has its name in snake case. It turns decoded members into
 
 from botocore import xform_name
 
-from lfv.client.api.model import service_model
+from lfv.client.api.service_model import service_model
 from lfv.server.operations import datasets, hosting, models, packaging, projects, tags
 from lfv.server.operations.call import Call, Handler
 

@@ -12,7 +12,7 @@ from lfv.client.hosts import HostSpec
 from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.words import form_of
 from lfv.report.figures import score, whole
-from lfv.run.fits import fit_of_training
+from lfv.run.fit_records import fit_of_training
 from lfv.run.hosting.stop import stop_model
 from lfv.run.models.compare import compare_versions
 from lfv.run.models.retrain import next_images, next_manifest

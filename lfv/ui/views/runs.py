@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from lfv.report.charts import histogram, pareto
-from lfv.report.data import ReportAnswer, ReportType
+from lfv.report.run_values import ReportAnswer, ReportType
 from lfv.run.lookup import find_run
 from lfv.run.models.approvals import approval_of
 from lfv.run.pictures import with_pictures

@@ -19,7 +19,7 @@ from lfv.client.errors import HostError, HostThrottled, ModelNotFound
 from lfv.client.hosts.edge.channel import AgentChannel
 from lfv.client.hosts.edge.memory import remove_abandoned, shared_memory
 from lfv.client.hosts.edge.pixels import to_png, to_rgb888
-from lfv.client.hosts.options import read_options
+from lfv.client.hosts.host_options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.retry import READ_RETRIES, RetryPolicy, call_with_retries
 from lfv.formats import edge_agent as agent

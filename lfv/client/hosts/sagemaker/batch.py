@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lfv.client.errors import HostConflict, HostRejected, HostThrottled, ModelNotFound
-from lfv.client.hosts.options import read_options
+from lfv.client.hosts.host_options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker.account import hosting_tags
 from lfv.client.hosts.sagemaker.host import TRAINING_OPTIONS

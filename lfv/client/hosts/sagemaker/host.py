@@ -26,7 +26,7 @@ from lfv.client.errors import (
     ModelNotFound,
 )
 from lfv.client.hosts.calls import FAILURES, client_config
-from lfv.client.hosts.options import read_options
+from lfv.client.hosts.host_options import read_options
 from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.hosts.sagemaker.account import HOSTING, EndpointFacts, hosting_tags
 from lfv.client.hosts.sagemaker.answers import parse_answer

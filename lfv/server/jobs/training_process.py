@@ -1,4 +1,4 @@
-"""The training process: ``python -m lfv.server.jobs.trainer JOB.json``.
+"""The training process: ``python -m lfv.server.jobs.training_process JOB.json``.
 
 Reads the job and prints one JSON object a line: damaged images, progress, and finally the outcome.
 When its standard input closes, the service has ended; the process then kills itself and all
@@ -25,8 +25,8 @@ from lfv.engine.seam import (
     load_engine,
 )
 from lfv.server.home import DISK_FULL, is_disk_full
-from lfv.server.jobs.names import with_names
-from lfv.server.jobs.report import write_report
+from lfv.server.jobs.image_names import with_names
+from lfv.server.jobs.training_report import write_report
 
 
 def main(job_path: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lfv.report.charts import Histogram, score_histogram
 from lfv.report.figures import Shown, score, whole
-from lfv.report.pages import facts, render, write_page
+from lfv.report.render import facts, render, write_page
 from lfv.report.thumbnails import Thumbnail, make_thumbnail
 
 REPORT_NAME = "report.html"

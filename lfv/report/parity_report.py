@@ -11,7 +11,7 @@ from lfv.formats.agreement import Difference
 from lfv.formats.parity import Pair, Parity, Quality
 from lfv.formats.words import count_of, form_of
 from lfv.report.figures import Shown, percent, score, whole
-from lfv.report.pages import render, write_page
+from lfv.report.render import render, write_page
 from lfv.report.thumbnails import Thumbnail, make_thumbnail, side_for
 
 PARITY_NAME = "parity.html"

@@ -17,7 +17,7 @@ from lfv.server.daemon_threads import Threads
 from lfv.server.errors import BucketError
 from lfv.server.jobs.context import JobContext
 from lfv.server.manifests import Entry, location, stored_entry
-from lfv.server.recording import ServiceEndingError
+from lfv.server.write_retries import ServiceEndingError
 
 _PARALLEL = 4
 #: Bytes that stay free on the disk, but at most a tenth of the disk.

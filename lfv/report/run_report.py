@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from lfv.formats.serials import split_serial
 from lfv.report.charts import histogram, pareto
-from lfv.report.data import ReportHosting, ReportImage, RunReport
 from lfv.report.figures import (
     Shown,
     duration,
@@ -21,8 +20,9 @@ from lfv.report.figures import (
     score,
     whole,
 )
-from lfv.report.pages import facts, render, visible
 from lfv.report.reasons import plain_sentence
+from lfv.report.render import facts, render, visible
+from lfv.report.run_values import ReportHosting, ReportImage, RunReport
 from lfv.report.thumbnails import LinkedThumbnail, Thumbnail
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""An inference unit: ``python -m lfv.launch lfv.server.hosting.worker FD ENGINE``.
+"""An inference unit: ``python -m lfv.launch lfv.server.hosting.unit_process FD ENGINE``.
 
 Imports the engine, loads the model named over the socket, and inspects images, one after the
 other, until the service closes the socket to stop the model, or ends. The process also ends with

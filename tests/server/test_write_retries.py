@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from lfv.server import recording
+from lfv.server import write_retries
 from lfv.server.errors import UnwritableError
 from lfv.server.hosting.manager import HostingManager
 from lfv.server.jobs.datasets import run_job
@@ -25,10 +25,10 @@ from lfv.server.manifests import stored_entry
 from lfv.server.operations.call import Call
 from lfv.server.operations.models import create_model
 from lfv.server.options import Limits, Serving
-from lfv.server.recording import ServiceEndingError, record
 from lfv.server.state import datasets, models, packaging, tables
 from lfv.server.state.datasets import Source
 from lfv.server.state.tokens import PageTokens
+from lfv.server.write_retries import ServiceEndingError, record
 from tests.support.recorded_world import REF, World
 from tests.support.service import BUCKET, FAKE_ENGINE, ROOT, line, put_images
 from tests.support.waiting import PLENTY
@@ -66,7 +66,7 @@ def test_each_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
             raise UnwritableError(failures.pop())
         return "written"
 
-    caplog.set_level(logging.INFO, recording.__name__)
+    caplog.set_level(logging.INFO, write_retries.__name__)
     assert record(write, "it", pauses) == "written"
     assert pauses.lengths == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, *[10.0] * 5]
     assert caplog.messages == [

@@ -29,9 +29,9 @@ from lfv.engine.types import (
 )
 
 if TYPE_CHECKING:
-    from lfv.engine.dataset import find_damaged
     from lfv.engine.predictor import Predictor, load
-    from lfv.engine.training import train
+    from lfv.engine.training.dataset import find_damaged
+    from lfv.engine.training.train import train
 
 __all__ = [
     "ArtifactError",
@@ -54,9 +54,9 @@ __all__ = [
 
 _LAZY = {
     "Predictor": "lfv.engine.predictor",
-    "find_damaged": "lfv.engine.dataset",
+    "find_damaged": "lfv.engine.training.dataset",
     "load": "lfv.engine.predictor",
-    "train": "lfv.engine.training",
+    "train": "lfv.engine.training.train",
 }
 
 

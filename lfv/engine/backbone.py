@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfv.engine.artifact import Arrays
-from lfv.engine.dataset import Dataset, load
 from lfv.engine.descriptors import Description
 from lfv.engine.ensemble import BACKBONE, FEW_IMAGES
 from lfv.engine.heat_map import UsualCells, moments
@@ -27,6 +26,7 @@ from lfv.engine.patch_ridge import StoredPatches
 from lfv.engine.patches import patches_of
 from lfv.engine.pixel_head import Committee, PixelHead
 from lfv.engine.pixels import PixelData
+from lfv.engine.training.dataset import Dataset, load
 from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]

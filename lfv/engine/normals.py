@@ -28,13 +28,13 @@ from lfv.engine.experts import (
     relative_contrasts,
     values_of,
 )
-from lfv.engine.grouping import Groups
 from lfv.engine.learners import fit_against, fit_unusual
 from lfv.engine.metrics import Floats
 from lfv.engine.observations import OVERVIEW, Observation, all_maps, statistics
 from lfv.engine.patches import fit_places
 from lfv.engine.positional import SUMS, fit_positional
 from lfv.engine.pretrained.lite0 import CHANNELS
+from lfv.engine.training.grouping import Groups
 from lfv.formats.training_request import FALSE_ALARMS
 
 #: Many, because with few folds, held-out images seem unusual merely for lack of training images.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Floats
 from lfv.engine.pixel_head import (
     Committee,
@@ -20,6 +19,7 @@ from lfv.engine.pixel_head import (
     train_pixel_head,
 )
 from lfv.engine.refinement import Refiner, with_surroundings
+from lfv.engine.training.grouping import Groups
 
 Half = NDArray[np.float16]
 Matrix = NDArray[np.float32]

@@ -23,10 +23,10 @@ from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingO
 if TYPE_CHECKING:
     from lfv.engine.artifact import Contents
     from lfv.engine.backbone import Backbone
-    from lfv.engine.dataset import Dataset
-    from lfv.engine.fitting import Fitted
-    from lfv.engine.grouping import Groups
-    from lfv.engine.model import TrainedModel
+    from lfv.engine.trained_model import TrainedModel
+    from lfv.engine.training.dataset import Dataset
+    from lfv.engine.training.fit import Fitted
+    from lfv.engine.training.grouping import Groups
 
 Matrix = NDArray[np.float32]
 #: Name of the network's file in the artifact, and of its entry in the description.

@@ -18,9 +18,9 @@ from lfv.engine.allocator import keep_freed_memory
 from lfv.engine.decoding import Decoder, from_rgb888
 from lfv.engine.errors import ArtifactError
 from lfv.engine.heat_map import draw
-from lfv.engine.model import Judgement, Model, TrainedModel
 from lfv.engine.pixel_head import class_shares
 from lfv.engine.plugins import DETECTOR, detector_plugin
+from lfv.engine.trained_model import Judgement, Model, TrainedModel
 from lfv.formats.answers import BACKGROUND, Anomaly, DetectAnomalyResult
 from lfv.formats.masks import parse_color
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Bools
+from lfv.engine.training.grouping import Groups
 
 Matrix = NDArray[np.float32]
 Shares = NDArray[np.float16]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lfv.engine.backbone import Backbone
-from lfv.engine.dataset import Dataset, load
 from lfv.engine.observations import Observation
+from lfv.engine.training.dataset import Dataset, load
 
 Matrix = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lfv.engine.backbone_trial import required_gain, standard_error
+from lfv.engine.training.backbone_trial import required_gain, standard_error
 
 
 def test_the_standard_error_is_that_of_resampled_images() -> None:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from lfv.engine import Predictor, TrainingImage
-from lfv.engine.dataset import read_training
-from lfv.engine.model import Decode, Judge, Judgement
+from lfv.engine.trained_model import Decode, Judge, Judgement
+from lfv.engine.training.dataset import read_training
 
 Plates = Callable[..., list[TrainingImage]]
 

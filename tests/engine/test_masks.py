@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfv.engine.dataset import load_labels, load_shares, read_training
 from lfv.engine.errors import TrainingError
+from lfv.engine.training.dataset import load_labels, load_shares, read_training
 from lfv.engine.types import TrainingImage
 from lfv.formats.errors import ImageFormatUnsupported, MaskColorInvalid
 from lfv.formats.masks import parse_color, plain_mask, read_mask, shows_anomaly

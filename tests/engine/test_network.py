@@ -400,7 +400,7 @@ def test_a_graph_that_is_not_the_described_one_is_refused(trained: Plain, tmp_pa
 
 
 def test_designs_fit_any_image(make_plates: Plates) -> None:
-    from lfv.engine.dataset import read_training
+    from lfv.engine.training.dataset import read_training
 
     data, _ = read_training(make_plates(5, 5))
     for width, height in ((64, 4096), (4096, 64), (4096, 4096), (64, 64), (640, 480)):

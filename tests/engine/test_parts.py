@@ -13,15 +13,11 @@ from scipy import ndimage
 
 from lfv.engine import learners
 from lfv.engine.alignment import Aligner, fit_aligner, foreground
-from lfv.engine.checks import find_poor_overlaps
-from lfv.engine.dataset import Dataset
 from lfv.engine.descriptors import describe
 from lfv.engine.feature_model import FeatureSpec, build_feature_model
-from lfv.engine.grouping import Repeats, assign_folds, identity, near_duplicates, signature
 from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import PixelHead, PixelSample, classes_at, train_pixel_head
 from lfv.engine.pixels import LEAST_OVERLAP, PixelData, class_offsets
-from lfv.engine.planning import CELL_BUDGET, narrowest_width, pixel_view_of
 from lfv.engine.positional import PositionalHead, fit_positional
 from lfv.engine.refinement import (
     CHANNELS,
@@ -29,6 +25,10 @@ from lfv.engine.refinement import (
     surroundings,
     with_surroundings,
 )
+from lfv.engine.training.checks import find_poor_overlaps
+from lfv.engine.training.dataset import Dataset
+from lfv.engine.training.grouping import Repeats, assign_folds, identity, near_duplicates, signature
+from lfv.engine.training.plan import CELL_BUDGET, narrowest_width, pixel_view_of
 from lfv.engine.types import TrainingImage
 from lfv.engine.views import MAX_TILE_PIXELS, View, Viewer, view_for
 

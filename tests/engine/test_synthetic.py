@@ -11,11 +11,11 @@ import pytest
 
 from lfv.engine import TrainingImage, synthetic, train
 from lfv.engine import artifact as artifacts
-from lfv.engine.dataset import read_training
 from lfv.engine.learners import fit_against
 from lfv.engine.observations import Observation
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.synthetic import draw_defects, with_defects
+from lfv.engine.training.dataset import read_training
 
 Make = Callable[..., list[TrainingImage]]
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lfv.engine.evaluation import Evaluated, evaluate
+from lfv.engine.training.evaluation import Evaluated, evaluate
 from lfv.engine.types import EvaluatedImage, TrainingImage
 from lfv.formats.answers import Anomaly, DetectAnomalyResult
 from lfv.formats.evaluation import Evaluator

@@ -13,9 +13,9 @@ from lfv.engine.artifact import Contents
 from lfv.engine.custom_models.runner import CustomView, Matrix, OnnxRunner
 from lfv.engine.learners import squash
 from lfv.engine.metrics import Floats
-from lfv.engine.model import Decode, Judge, Judgement, TrainedModel
 from lfv.engine.onnx_safety import check_stored
 from lfv.engine.plugins import DETECTOR
+from lfv.engine.trained_model import Decode, Judge, Judgement, TrainedModel
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lfv.engine.checks import THUMBNAIL, border_of, check_variety, find_oddities, find_shortcut
-from lfv.engine.crossval import OUTER_FOLDS
 from lfv.engine.custom_models.acceptance import Accepted, accept_detector
 from lfv.engine.custom_models.detector import Detector, Reading, Scale, open_reader, paint
 from lfv.engine.custom_models.exported_onnx import read_export
-from lfv.engine.dataset import Dataset, check_test, load, load_labels, read_training
-from lfv.engine.evaluation import Evaluated, evaluate
-from lfv.engine.findings import Findings
-from lfv.engine.finishing import calibrate, finish, judge_out_of_fold, judge_test
-from lfv.engine.grouping import Groups, assign_folds, identity, near_duplicates, signature
 from lfv.engine.metrics import auroc
+from lfv.engine.training.checks import (
+    THUMBNAIL,
+    border_of,
+    check_variety,
+    find_oddities,
+    find_shortcut,
+)
+from lfv.engine.training.crossval import OUTER_FOLDS
+from lfv.engine.training.dataset import Dataset, check_test, load, load_labels, read_training
+from lfv.engine.training.evaluation import Evaluated, evaluate
+from lfv.engine.training.findings import Findings
+from lfv.engine.training.finish import calibrate, finish, judge_out_of_fold, judge_test
+from lfv.engine.training.grouping import Groups, assign_folds, identity, near_duplicates, signature
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 #: AUROC below which a warning says that the detector hardly separates the classes.

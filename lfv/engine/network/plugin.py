@@ -5,15 +5,15 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from lfv.engine.dataset import Dataset
-from lfv.engine.fitting import GOOD_ENOUGH, Fitted
-from lfv.engine.grouping import Groups
 from lfv.engine.metrics import auroc
 from lfv.engine.network.availability import import_learning
 from lfv.engine.network.selection import Verdict
 from lfv.engine.network.stored import Network
 from lfv.engine.network.trial import try_network
 from lfv.engine.plugins import NetworkPlugin
+from lfv.engine.training.dataset import Dataset
+from lfv.engine.training.fit import GOOD_ENOUGH, Fitted
+from lfv.engine.training.grouping import Groups
 from lfv.engine.types import Progress, TrainingOptions
 
 #: Name of the verdict in the evaluation's details.

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.backbone_trial import OVERLAP_GAIN, required_gain
-from lfv.engine.comparison import Comparison
-from lfv.engine.grouping import Groups
 from lfv.engine.learners import CLIP, fit_stack
 from lfv.engine.metrics import Bools, Floats, auroc
 from lfv.engine.network.stored import MapShare, Stack, blend
+from lfv.engine.training.backbone_trial import OVERLAP_GAIN, required_gain
+from lfv.engine.training.comparison import Comparison
+from lfv.engine.training.grouping import Groups
 
 Matrix = NDArray[np.float32]
 #: Shares of the network in the maps that are tried.

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lfv.engine.dataset import Dataset, load, load_labels
-from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Floats
 from lfv.engine.network.availability import import_learning
 from lfv.engine.network.design import BATCH, STRIDE, Design
@@ -18,6 +16,8 @@ from lfv.engine.network.onnx_export import build_network
 from lfv.engine.network.selection import Verdict, choose_maps, choose_scores
 from lfv.engine.network.stored import Network, score_of
 from lfv.engine.onnx_session import OnnxSession
+from lfv.engine.training.dataset import Dataset, load, load_labels
+from lfv.engine.training.grouping import Groups
 from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lfv.engine.alignment import Aligner, deviation, fit_aligner
-from lfv.engine.dataset import Dataset, load, load_labels
+from lfv.engine.training.dataset import Dataset, load, load_labels
 from lfv.engine.views import View, view_for
 
 OVERVIEW_SIDE = 256

@@ -16,26 +16,26 @@ from lfv.engine.backbone import (
     usual_cells,
     with_backbone,
 )
-from lfv.engine.backbone_trial import BackboneTrial, Verdict, required_gain, rival_sets
-from lfv.engine.crossval import (
+from lfv.engine.ensemble import FEW_IMAGES, candidate_sets
+from lfv.engine.feature_model import build_feature_model
+from lfv.engine.heat_map import UsualCells
+from lfv.engine.normals import FOLDS, fit_normals
+from lfv.engine.observations import OVERVIEW, PIXELS, Observation
+from lfv.engine.pixels import FirstPass, PixelResults, fit_first_pass, refine, without_second_pass
+from lfv.engine.plugins import Companion, TrialVerdict
+from lfv.engine.synthetic import with_defects
+from lfv.engine.training.backbone_trial import BackboneTrial, Verdict, required_gain, rival_sets
+from lfv.engine.training.crossval import (
     TOLERANCE,
     CrossValidated,
     CrossValidation,
     Members,
     with_summaries,
 )
-from lfv.engine.dataset import Dataset
-from lfv.engine.ensemble import FEW_IMAGES, candidate_sets
-from lfv.engine.feature_model import build_feature_model
-from lfv.engine.grouping import Groups, assign_folds
-from lfv.engine.heat_map import UsualCells
-from lfv.engine.normals import FOLDS, fit_normals
-from lfv.engine.observations import OVERVIEW, PIXELS, Observation
-from lfv.engine.observing import Observed, add_details
-from lfv.engine.pixels import FirstPass, PixelResults, fit_first_pass, refine, without_second_pass
-from lfv.engine.planning import details_of, overview_of
-from lfv.engine.plugins import Companion, TrialVerdict
-from lfv.engine.synthetic import with_defects
+from lfv.engine.training.dataset import Dataset
+from lfv.engine.training.grouping import Groups, assign_folds
+from lfv.engine.training.observe import Observed, add_details
+from lfv.engine.training.plan import details_of, overview_of
 from lfv.engine.types import Progress, TrainingOptions
 from lfv.engine.views import View
 

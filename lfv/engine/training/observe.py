@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfv.engine.alignment import Aligner
-from lfv.engine.checks import THUMBNAIL, border_of
-from lfv.engine.dataset import Dataset, load, load_shares
-from lfv.engine.grouping import identity, signature
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation, Observer, scale
 from lfv.engine.pixels import PixelData
-from lfv.engine.planning import overview_of, pixel_view_of
+from lfv.engine.training.checks import THUMBNAIL, border_of
+from lfv.engine.training.dataset import Dataset, load, load_shares
+from lfv.engine.training.grouping import identity, signature
+from lfv.engine.training.plan import overview_of, pixel_view_of
 from lfv.engine.types import TrainingImage
 from lfv.engine.views import View
 

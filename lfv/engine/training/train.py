@@ -13,29 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from lfv.engine.alignment import Aligner
 from lfv.engine.backbone import Backbone
-from lfv.engine.checks import (
-    check_variety,
-    find_oddities,
-    find_poor_overlaps,
-    find_shortcut,
-    find_unpainted,
-)
-from lfv.engine.crossval import OUTER_FOLDS
-from lfv.engine.dataset import Dataset, check_test, read_training
 from lfv.engine.ensemble import FEW_IMAGES
 from lfv.engine.errors import TrainingError
-from lfv.engine.evaluation import Evaluated, evaluate
-from lfv.engine.findings import Findings
-from lfv.engine.finishing import calibrate, finish, judge_out_of_fold, judge_test
-from lfv.engine.fitting import Fitted, fit_labelled, fit_normals_only
-from lfv.engine.grouping import Groups, assign_folds, near_duplicates
 from lfv.engine.metrics import Floats, auroc
-from lfv.engine.model import Model
 from lfv.engine.normals import images_for_rank, is_enough_for_rank
 from lfv.engine.observations import OVERVIEW
-from lfv.engine.observing import Observed, observe
 from lfv.engine.pixel_head import classes_at
-from lfv.engine.planning import choose_aligner, overview_of
 from lfv.engine.plugins import (
     backbone_plugin,
     detector_plugin,
@@ -44,6 +27,23 @@ from lfv.engine.plugins import (
 )
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.regions import learn_regions
+from lfv.engine.trained_model import Model
+from lfv.engine.training.checks import (
+    check_variety,
+    find_oddities,
+    find_poor_overlaps,
+    find_shortcut,
+    find_unpainted,
+)
+from lfv.engine.training.crossval import OUTER_FOLDS
+from lfv.engine.training.dataset import Dataset, check_test, read_training
+from lfv.engine.training.evaluation import Evaluated, evaluate
+from lfv.engine.training.findings import Findings
+from lfv.engine.training.finish import calibrate, finish, judge_out_of_fold, judge_test
+from lfv.engine.training.fit import Fitted, fit_labelled, fit_normals_only
+from lfv.engine.training.grouping import Groups, assign_folds, near_duplicates
+from lfv.engine.training.observe import Observed, observe
+from lfv.engine.training.plan import choose_aligner, overview_of
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 from lfv.formats.training_request import TrainingRequest
 

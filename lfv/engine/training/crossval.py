@@ -18,11 +18,11 @@ import numpy as np
 from lfv.engine.calibration import fit
 from lfv.engine.ensemble import Ensemble, Trial, blocks_of, fit_ensemble, standardise
 from lfv.engine.experts import Member, fit_experts
-from lfv.engine.grouping import Groups, assign_folds
 from lfv.engine.learners import fit_stack
 from lfv.engine.metrics import Bools, Floats, auroc
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import Matrix
+from lfv.engine.training.grouping import Groups, assign_folds
 
 #: Folds for pixel networks and calibration.
 OUTER_FOLDS = 5

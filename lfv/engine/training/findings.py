@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from lfv.engine import metrics
-from lfv.engine.dataset import Dataset
 from lfv.engine.ensemble import Ensemble, Trial
-from lfv.engine.evaluation import Evaluated
+from lfv.engine.training.dataset import Dataset
+from lfv.engine.training.evaluation import Evaluated
 from lfv.engine.types import (
     Curve,
     JudgedImage,

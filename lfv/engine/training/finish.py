@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from lfv.engine import artifact
 from lfv.engine.artifact import Contents
 from lfv.engine.calibration import THRESHOLD, Calibration, fit, threshold_for
-from lfv.engine.crossval import cross_calibrate
-from lfv.engine.dataset import Dataset, load, load_labels
-from lfv.engine.evaluation import Evaluated
-from lfv.engine.findings import Findings
-from lfv.engine.grouping import Groups
 from lfv.engine.metrics import Bools, Floats
-from lfv.engine.model import TrainedModel
 from lfv.engine.normals import alarm_calibration
+from lfv.engine.trained_model import TrainedModel
+from lfv.engine.training.crossval import cross_calibrate
+from lfv.engine.training.dataset import Dataset, load, load_labels
+from lfv.engine.training.evaluation import Evaluated
+from lfv.engine.training.findings import Findings
+from lfv.engine.training.grouping import Groups
 from lfv.engine.types import Progress, TrainingImage, TrainingOptions, TrainingOutcome
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfv.engine.errors import TrainingError
-from lfv.engine.grouping import Groups, Repeats, distances
 from lfv.engine.learners import fit_ridge
 from lfv.engine.metrics import Bools, auroc
+from lfv.engine.training.grouping import Groups, Repeats, distances
 from lfv.engine.types import TrainingImage
 from lfv.formats.words import count_of, form_of
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from lfv.engine.backbone import Backbone, Painter, extract_features, with_backbone
-from lfv.engine.comparison import Comparison
-from lfv.engine.dataset import Dataset
 from lfv.engine.ensemble import BACKBONE, Ensemble
 from lfv.engine.experts import DETAIL_EXPERTS, Member
 from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import FirstPass, PixelResults
+from lfv.engine.training.comparison import Comparison
+from lfv.engine.training.dataset import Dataset
 
 #: Least gain in AUROC of a set of experts with the backbone over the best one without.
 LEAST_GAIN = 0.005

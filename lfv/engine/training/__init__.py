@@ -1,0 +1,1 @@
+"""A training, phase by phase: train() plans views, observes images, fits heads and finishes."""

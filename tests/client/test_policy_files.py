@@ -75,6 +75,7 @@ def test_digest_does_not_depend_on_how_defaults_are_written() -> None:
         ("default: {coverage: {limits: {a: 2}}}", "default.coverage.limits.a"),
         ("default: {coverage: {limits: {a: '1'}}}", "should be a number"),
         ("default: {coverage: {limits: {Background: 0}}}", "background is not an anomaly type"),
+        ("default: {coverage: {limits: {normal: 0}}}", "normal is not an anomaly type"),
         ("default: {coverage: {limits: [a]}}", "default.coverage.limits"),
         ("default: {anomaly_types: {max_types: 1.5}}", "max_types"),
         ("default: {anomaly_types: {max_types: true}}", "max_types"),

@@ -41,7 +41,7 @@ from pydantic import (
 
 from lfv.client.errors import PolicyError
 from lfv.client.policy.parsing import parse_policy_text
-from lfv.formats.answers import BACKGROUND
+from lfv.formats.answers import is_background
 
 MAX_POLICY_BYTES = 256 * 1024
 ANY_TYPE = "*"
@@ -89,8 +89,9 @@ class CoverageRule(_Part):
     @classmethod
     def _limits(cls, value: object) -> object:
         names = value if isinstance(value, Mapping) else ()
-        if any(isinstance(name, str) and name.casefold() == BACKGROUND for name in names):
-            raise ValueError("background is not an anomaly type and has no limit")
+        for name in names:
+            if isinstance(name, str) and is_background(name):
+                raise ValueError(f"{name} is not an anomaly type and has no limit")
         return value
 
     def limit_for(self, name: str) -> float | None:

@@ -118,10 +118,12 @@ def _draw(folder: Path, seed: int | None, *, quiet: bool) -> DemoSet:
 
 
 def _train(settings: Settings, images: DemoSet, *, quiet: bool) -> TrainedModel:
+    from lfv.client.staging import LabelledData
     from lfv.run.models.training import train_project
 
     with Activity("train", quiet=quiet) as activity:
-        model = train_project(settings, str(images.train_manifest), PROJECT, progress=activity.show)
+        data = LabelledData(str(images.train_manifest))
+        model = train_project(settings, data, PROJECT, progress=activity.show)
     if not quiet:
         figures = {"F1": model.f1, "precision": model.precision, "recall": model.recall}
         output.note(f"trained {PROJECT} version {model.version}: {figures_text(figures)}")

@@ -139,6 +139,7 @@ def train(
             f"{settings.endpoint_url}, give them to its `lfv serve`"
         )
     check_source(source)
+    from lfv.client.staging import LabelledData
     from lfv.run.models.training import train_project, training_report
 
     last_text = ""
@@ -152,14 +153,10 @@ def train(
         with restored(), Activity(f"train {project}", quiet=as_json) as activity:
             model = train_project(
                 settings,
-                source,
+                LabelledData(source, test, tuple(normal or ()), tuple(anomaly or ()), fit=fit),
                 project,
-                test=test,
                 description=description,
-                normal=tuple(normal or ()),
-                anomaly=tuple(anomaly or ()),
                 trained_by=current_user(),
-                fit=fit,
                 progress=show,
             )
     except KeyboardInterrupt:

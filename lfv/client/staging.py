@@ -58,6 +58,30 @@ _ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 
 
 @dataclass(frozen=True)
+class LabelledData:
+    """Labelled images to train on, as a user names them.
+
+    Without `test`, the test images are those that `source` marks as tests. `normal` and `anomaly`
+    are names of labels in addition to the usual ones. Without `needs_labels`, images without a
+    label are left out and counted. With `fit`, images of other sizes are fitted to the usual one.
+    """
+
+    source: str
+    test: str | None = None
+    normal: tuple[str, ...] = ()
+    anomaly: tuple[str, ...] = ()
+    needs_labels: bool = True
+    fit: FitMode | None = None
+
+    def names(self) -> LabelNames:
+        """Return the names of labels. Raises TrainingDataInvalid for one with both meanings."""
+        try:
+            return LabelNames.of(self.normal, self.anomaly)
+        except ValueError as error:
+            raise TrainingDataInvalid(f"The label names contradict each other: {error}.") from None
+
+
+@dataclass(frozen=True)
 class Staging:
     """The target of staged data: a bucket that the service can read, and a prefix in it."""
 

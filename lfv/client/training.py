@@ -29,6 +29,7 @@ from lfv.client.hosts.calls import call, utc
 from lfv.client.retry import RetryPolicy, call_with_retries
 from lfv.client.sources import SourceReader
 from lfv.client.staging import (
+    LabelledData,
     StagedDataset,
     Staging,
     check_same_dimensions,
@@ -36,8 +37,6 @@ from lfv.client.staging import (
     stage_training,
 )
 from lfv.formats.fit import Fit
-from lfv.formats.fit_mode import FitMode
-from lfv.formats.labels import LabelNames
 from lfv.formats.refs import S3Ref
 from lfv.formats.training_request import FITTED
 
@@ -75,28 +74,20 @@ def train_model(
     client: Any,
     reader: SourceReader,
     staging: Staging,
-    source: str,
+    data: LabelledData,
     project: str,
     *,
-    test_source: str | None = None,
     description: str = "",
-    normal: tuple[str, ...] = (),
-    anomaly: tuple[str, ...] = (),
     timeout: float = _DAY,
     progress: Progress = lambda _: None,
     clock: Clock = SYSTEM_CLOCK,
-    needs_labels: bool = True,
-    fit: FitMode | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> TrainedModel:
-    """Train `project` on the labelled manifest `source` and wait for the result.
+    """Train a version of `project`'s model and wait for the result.
 
-    `client` is a client from `lookoutvision_client`. Without `test_source`, the model is tested on
-    the images that `source` marks as tests; if there are none, the service splits the images.
-    `normal` and `anomaly` are names of labels in addition to the usual ones. Without
-    `needs_labels`, images without a label are left out and counted. With `fit`, images of other
-    sizes are fitted to the usual one. `tags` become tags of the model. `timeout` limits the
-    waiting, in seconds; after it, the training continues at the service.
+    `client` is a client from `lookoutvision_client`. If `data` has no test images, the service
+    splits the images. `tags` become tags of the model. `timeout` limits the waiting, in seconds;
+    after it, the training continues at the service.
 
     Raises TrainingDataInvalid before anything is created; TrainingFailed with the service's reason;
     TrainingTimedOut; HostError for failed calls; ManifestError for an unusable
@@ -104,21 +95,24 @@ def train_model(
     """
     began = clock.monotonic()
     check_names(project, description)
-    try:
-        names = LabelNames.of(normal, anomaly)
-    except ValueError as error:
-        raise TrainingDataInvalid(f"The label names contradict each other: {error}.") from None
+    names = data.names()
     train, test = stage_training(
-        source, reader, staging, names=names, progress=progress, needs_labels=needs_labels, fit=fit
+        data.source,
+        reader,
+        staging,
+        names=names,
+        progress=progress,
+        needs_labels=data.needs_labels,
+        fit=data.fit,
     )
-    if test_source is not None:
+    if data.test is not None:
         test = stage_dataset(
-            test_source,
+            data.test,
             reader.with_fit(Fit.parse(train.fit or "")),
             staging,
             names=names,
             progress=progress,
-            needs_labels=needs_labels,
+            needs_labels=data.needs_labels,
         )
     check_same_dimensions(train, test)
     api = _Api(client, timeout, progress, clock)

@@ -18,7 +18,7 @@ from lfv.client.hosting import ensure_hosted, ensure_stopped
 from lfv.client.hosts import HostSpec, Units, open_host
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
-from lfv.client.staging import Staging
+from lfv.client.staging import LabelledData, Staging
 from lfv.client.training import train_model
 from lfv.formats.evaluation import Evaluator
 from lfv.formats.images import CONTENT_TYPES, check_image
@@ -87,7 +87,7 @@ def test_from_a_folder_to_verdicts(service: tuple[str, Path], tmp_path: Path) ->
         lookoutvision_client(url),
         reader,
         Staging("lfv", "training/parts/"),
-        str(tmp_path / "train"),
+        LabelledData(str(tmp_path / "train")),
         "parts",
         progress=told.append,
     )

@@ -13,7 +13,7 @@ from lfv.client.errors import (
 )
 from lfv.client.manifests import read_manifest
 from lfv.client.sources import SourceReader
-from lfv.client.staging import StagedDataset, stage_dataset, stage_training
+from lfv.client.staging import LabelledData, StagedDataset, stage_dataset, stage_training
 from lfv.client.training import train_model
 from lfv.formats.errors import SourceForbidden, SourceUnavailable
 from lfv.formats.folder_layout import why_no_part
@@ -269,7 +269,9 @@ def test_masks_without_a_colour_map_are_merged_into_one_white_on_black(
 
 def test_anomaly_types_only_in_tests_are_reported(tmp_path: Path, reader: SourceReader) -> None:
     source = folders(tmp_path / "set", {"train/good": 3, "test/good": 1, "test/dent": 2})
-    trained = train_model(FakeService(), reader, STAGING, source, "cookies", clock=FakeClock())
+    trained = train_model(
+        FakeService(), reader, STAGING, LabelledData(source), "cookies", clock=FakeClock()
+    )
     assert trained.test is not None
     assert (trained.train.anomalous, trained.test.anomalous) == (0, 2)
     assert "Every anomalous image (2 in all) is a test" in trained.message
@@ -327,7 +329,7 @@ def test_names_that_the_api_refuses_are_refused_before_staging(
             None,
             reader,
             STAGING,
-            str(lot / "train.manifest"),
+            LabelledData(str(lot / "train.manifest")),
             project,
             description=description,
         )

@@ -65,7 +65,7 @@ def test_remarks_of_training_are_not_repeated_in_its_progress(
 def test_training_again_replaces_the_datasets(lot: Path, reader: SourceReader) -> None:
     service = FakeService(project=True, datasets=("train", "test"))
     service.models = 1
-    trained = train(service, lot, reader, test_source=str(lot / "train.manifest"))
+    trained = train(service, lot, reader, test=str(lot / "train.manifest"))
     assert trained.version == "2"
     assert trained.test == trained.train
     assert service.names() == [
@@ -103,7 +103,7 @@ def test_test_images_of_other_dimensions(lot: Path, reader: SourceReader) -> Non
     (lot / "wide.png").write_bytes(image(0, (80, 64)))
     test_source = write(lot, row("wide.png"), name="test.manifest")
     with pytest.raises(TrainingDataInvalid, match=r"64x64 .* 80x64"):
-        train(FakeService(), lot, reader, test_source=test_source)
+        train(FakeService(), lot, reader, test=test_source)
 
 
 def test_a_dataset_that_fails(lot: Path, reader: SourceReader) -> None:

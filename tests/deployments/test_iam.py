@@ -25,6 +25,7 @@ from lfv.client.hosts.sagemaker.orphans import delete_endpoint, tagged_endpoints
 from lfv.client.manifests import read_manifest
 from lfv.client.policy import Policy
 from lfv.client.sources import SourceReader
+from lfv.client.staging import LabelledData
 from lfv.formats.host_kinds import BATCH_JOB
 from lfv.run.active import open_run
 from lfv.run.context import InspectionRequest
@@ -196,7 +197,7 @@ def test_training_on_sagemaker(
         region=REGION,
     )
     with recorded_actions(monkeypatch) as needed:
-        train_project(settings, str(tmp_path / "train.manifest"), "cookies")
+        train_project(settings, LabelledData(str(tmp_path / "train.manifest")), "cookies")
         with SourceReader(s3_endpoint_url=s3) as reader:  # a prefix of images
             next(reader.list("s3://lot/images/"))
     assert allowed("sagemaker-train") == needed

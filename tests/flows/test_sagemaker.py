@@ -17,6 +17,7 @@ from flows.inspect_images import inspect_images, resume_inspection
 from lfv.client.errors import HostRejected, ModelNotFound
 from lfv.client.hosts import Units, open_host
 from lfv.client.hosts.protocol import HostSpec
+from lfv.client.staging import LabelledData
 from lfv.run.errors import LimitReached
 from lfv.run.hosting.sweep import SweepReport, sweep
 from lfv.run.models.training import train_project
@@ -262,7 +263,9 @@ def test_a_verdict_leads_to_the_training_of_its_model(
     labelled = tmp_path / "labelled"
     for number, label in enumerate(("good", "good", "bad", "bad")):
         make_pictures(labelled / label / str(number), 1, first=100 + number)
-    trained = train_project(get_settings(), str(labelled), "cookies", trained_by="somebody")
+    trained = train_project(
+        get_settings(), LabelledData(str(labelled)), "cookies", trained_by="somebody"
+    )
     options = {"endpoint_name": endpoint_name()}  # the one that answers
     summary = inspect_images(source=str(images), project="cookies", host_options=options, mode=mode)
     assert summary.model_version == trained.version

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from lfv.client.sources import SourceReader
-from lfv.client.staging import Staging
+from lfv.client.staging import LabelledData, Staging
 from lfv.client.training import TrainedModel, train_model
 from tests.support.fake_model import FakeClock
 
@@ -153,8 +153,13 @@ class FakeService:
         }
 
 
-def train(service: FakeService, lot: Path, reader: SourceReader, **more: Any) -> TrainedModel:
-    source = str(lot / "train.manifest")
-    return train_model(
-        service, reader, STAGING, source, "cookies", **({"clock": FakeClock()} | more)
-    )
+def train(
+    service: FakeService,
+    lot: Path,
+    reader: SourceReader,
+    *,
+    test: str | None = None,
+    **more: Any,
+) -> TrainedModel:
+    data = LabelledData(str(lot / "train.manifest"), test)
+    return train_model(service, reader, STAGING, data, "cookies", **({"clock": FakeClock()} | more))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from lfv.client.staging import LabelledData
 from lfv.client.training import TrainedModel, check_names
 from lfv.run.models.retrain import NothingReviewed, next_manifest
 from lfv.run.models.training import LABEL_NAMES
@@ -162,7 +163,7 @@ def test_the_next_version_is_trained_once(
 
     def train(
         _settings: object,
-        source: str,
+        data: LabelledData,
         project: str,
         *,
         description: str,
@@ -170,7 +171,7 @@ def test_the_next_version_is_trained_once(
         **_: Any,
     ) -> TrainedModel:
         check_names(project, description)
-        begun.append((source, project))
+        begun.append((data.source, project))
         progress("looking at images")
         wait_until(lambda: finish)
         raise RuntimeError("no images of anomalies")

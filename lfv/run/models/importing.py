@@ -21,7 +21,7 @@ from lfv.client.imports import (
     read_model_archive,
 )
 from lfv.client.sources import SourceReader
-from lfv.client.staging import StagedDataset, Staging, stage_dataset, stage_training
+from lfv.client.staging import LabelledData, StagedDataset, Staging, stage_dataset, stage_training
 from lfv.client.training import TrainedModel, check_names, import_datasets
 from lfv.formats.host_kinds import LOOKOUTVISION
 from lfv.formats.labels import LabelNames
@@ -228,14 +228,10 @@ class _Importer:
         request = self.request
         return train_project(
             settings,
-            source,
+            LabelledData(source, test, request.normal, request.anomaly, needs_labels=False),
             request.project,
-            test=test,
-            normal=request.normal,
-            anomaly=request.anomaly,
             trained_by=self.trained_by,
             progress=self.progress,
-            needs_labels=False,
         )
 
     def _write_manifest(self, source: str, kind: ImportKind, use: str, names: LabelNames) -> str:

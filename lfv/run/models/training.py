@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,11 +15,10 @@ from lfv.client.hosts.sagemaker.account import Account
 from lfv.client.hosts.sagemaker.training_job import TrainingJob, check_project, train_on_sagemaker
 from lfv.client.manifests import manifest_digest
 from lfv.client.sources import SourceReader
-from lfv.client.staging import StagedDataset, Staging, stage_training
+from lfv.client.staging import LabelledData, StagedDataset, Staging, stage_training
 from lfv.client.stores import absolute_source
 from lfv.client.training import TrainedModel, train_model
 from lfv.formats.errors import LfvError
-from lfv.formats.fit_mode import FitMode
 from lfv.formats.host_kinds import LOOKOUTVISION, SAGEMAKER
 from lfv.formats.labels import LabelNames
 from lfv.formats.words import count_of
@@ -41,22 +40,16 @@ EMBEDDED_BUCKET = "lfv"
 
 def train_project(
     settings: Settings,
-    source: str,
+    data: LabelledData,
     project: str,
     *,
-    test: str | None = None,
     description: str = "",
-    normal: tuple[str, ...] = (),
-    anomaly: tuple[str, ...] = (),
     trained_by: str = "",
     progress: Callable[[str], None] = logger.info,
-    needs_labels: bool = True,
-    fit: FitMode | None = None,
 ) -> TrainedModel:
     """Stage labelled images, train a version of a project's model on them, and record the training.
 
-    Without `needs_labels`, unlabelled images are left out and counted. With `fit`, images of other
-    sizes are fitted to the usual one, here and when the model inspects images.
+    If `data` has a fit, it also applies when the model inspects images.
 
     Raises:
         LfvSettingsError: The settings name an endpoint but no bucket for the images, or an ONNX
@@ -78,34 +71,17 @@ def train_project(
                     client,
                     reader,
                     staging,
-                    source,
+                    data,
                     project,
-                    test_source=test,
                     description=description,
-                    normal=normal,
-                    anomaly=anomaly,
                     timeout=settings.training_deadline_seconds,
                     progress=progress,
-                    needs_labels=needs_labels,
-                    fit=fit,
                     tags=training_request(settings).to_tags(),
                 )
         else:
-            model = _train_on_sagemaker(
-                settings,
-                reader,
-                staging,
-                source,
-                project,
-                test,
-                normal,
-                anomaly,
-                progress=progress,
-                fit=fit,
-            )
+            model = _train_on_sagemaker(settings, reader, staging, data, project, progress)
         try:
-            names = _label_names(normal, anomaly)
-            record_training(store, reader, settings.host, model, source, test, trained_by, names)
+            record_training(store, reader, settings.host, model, data, trained_by)
         except (StoreError, LfvError) as error:
             # The model exists nevertheless.
             logger.error("the training is not recorded: %s", error)
@@ -136,22 +112,19 @@ def record_training(
     reader: SourceReader,
     host: str,
     model: TrainedModel,
-    source: str,
-    test_source: str | None,
+    data: LabelledData,
     trained_by: str,
-    label_names: Mapping[str, Sequence[str]] | None = None,
 ) -> int:
-    """Record a training, so that a model's verdicts can be traced to its data.
-
-    `label_names` are the additional label names with which `source` was read; see `names_of`.
-    """
+    """Record a training, so that a model's verdicts can be traced to its data."""
     key = ModelKey(host, model.model_arn, model.project, model.version, model.created_at)
     test = model.test
+    names = {"normal": list(data.normal), "anomaly": list(data.anomaly)}
+    label_names = {label: given for label, given in names.items() if given}
     return store.trainings.record(
         NewTraining(
             model_id=store.models.register(key),
-            source=absolute_source(source),
-            test_source=None if test_source is None else absolute_source(test_source),
+            source=absolute_source(data.source),
+            test_source=None if data.test is None else absolute_source(data.test),
             manifest_sha256=manifest_digest(str(model.train.manifest), reader),
             test_manifest_sha256=None
             if test is None
@@ -161,7 +134,7 @@ def record_training(
                 for use, dataset in (("train", model.train), ("test", test))
                 if dataset is not None
             }
-            | ({LABEL_NAMES: dict(label_names)} if label_names else {}),
+            | ({LABEL_NAMES: label_names} if label_names else {}),
             figures={"f1": model.f1, "precision": model.precision, "recall": model.recall},
             remarks=(model.message,) if model.message else (),
             trained_by=trained_by,
@@ -175,11 +148,6 @@ def names_of(training: Training) -> LabelNames:
     """Return the label names with which a training read its source."""
     given = training.images.get(LABEL_NAMES, {})
     return LabelNames.of(given.get("normal", ()), given.get("anomaly", ()))
-
-
-def _label_names(normal: Sequence[str], anomaly: Sequence[str]) -> dict[str, list[str]]:
-    given = {"normal": list(normal), "anomaly": list(anomaly)}
-    return {label: names for label, names in given.items() if names}
 
 
 def _images(dataset: StagedDataset) -> dict[str, Any]:
@@ -201,19 +169,14 @@ def _train_on_sagemaker(
     settings: Settings,
     reader: SourceReader,
     staging: Staging,
-    source: str,
+    data: LabelledData,
     project: str,
-    test: str | None,
-    normal: tuple[str, ...],
-    anomaly: tuple[str, ...],
-    *,
     progress: Callable[[str], None],
-    fit: FitMode | None,
 ) -> TrainedModel:
     """Train with a job of the successor algorithm on SageMaker."""
     if settings.host != SAGEMAKER:
         raise LfvSettingsError(f"models cannot be trained on host {settings.host}")
-    if test is not None:
+    if data.test is not None:
         raise LfvSettingsError(
             "a training job on SageMaker takes its test images from the training images: leave "
             "out --test"
@@ -224,12 +187,8 @@ def _train_on_sagemaker(
     with closing(account):
         check_project(project)
         job = TrainingJob.parse(settings.host_options, account.region_name)
-        try:
-            names = LabelNames.of(normal, anomaly)
-        except ValueError as error:
-            raise LfvSettingsError(f"names of labels contradict each other: {error}") from None
         dataset, unused = stage_training(
-            source, reader, staging, names=names, progress=progress, fit=fit
+            data.source, reader, staging, names=data.names(), progress=progress, fit=data.fit
         )
         model = train_on_sagemaker(
             account,

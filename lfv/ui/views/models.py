@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from lfv.client.hosts import HostSpec
+from lfv.client.staging import LabelledData
 from lfv.formats.host_kinds import BATCH_JOB
 from lfv.formats.words import form_of
 from lfv.report.figures import score, whole
@@ -194,12 +195,10 @@ def retrain(call: Call) -> Response:
         def work(progress: Callable[[str], None]) -> str:
             trained = train_project(
                 settings,
-                str(made.file),
+                LabelledData(str(made.file), test, fit=None if fit is None else fit.mode),
                 project,
-                test=test,
                 description=_UNFIT.sub("-", f"reviews-of-{model.key.model_version}"),
                 trained_by=name,
-                fit=None if fit is None else fit.mode,
                 progress=progress,
             )
             return f"Version {trained.version} is trained. {_describe_default(store, model)}"

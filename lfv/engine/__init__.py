@@ -21,7 +21,6 @@ from lfv.engine.errors import (
 from lfv.engine.types import (
     Curve,
     EvaluatedImage,
-    JudgedImage,
     TrainingFindings,
     TrainingImage,
     TrainingOptions,
@@ -39,7 +38,6 @@ __all__ = [
     "EngineError",
     "EvaluatedImage",
     "ImageRejected",
-    "JudgedImage",
     "OnnxRejected",
     "Predictor",
     "TrainingError",

@@ -15,7 +15,6 @@ from lfv.engine.errors import ArtifactError, EngineError, ImageRejected, Trainin
 from lfv.engine.types import (
     Curve,
     EvaluatedImage,
-    JudgedImage,
     Progress,
     TrainingFindings,
     TrainingImage,
@@ -96,7 +95,6 @@ __all__ = [
     "EngineError",
     "EvaluatedImage",
     "ImageRejected",
-    "JudgedImage",
     "LoadedModel",
     "Progress",
     "TrainingError",

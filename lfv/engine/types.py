@@ -63,6 +63,8 @@ class EvaluatedImage:
     is_anomalous: bool
     #: Confidence in ``is_anomalous``, 0 to 1.
     confidence: float
+    #: Probability of anomaly, 0 to 1.
+    probability: float
     #: Anomaly type to fraction of the image, 0 to 1; empty for classification models.
     areas: Mapping[str, float] = field(default_factory=dict)
 
@@ -78,17 +80,6 @@ class Curve:
 
     x: tuple[float, ...]
     y: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class JudgedImage:
-    """A verdict of the evaluation, with its probability of anomaly."""
-
-    source_ref: str
-    is_anomalous_truth: bool
-    is_anomalous: bool
-    confidence: float
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -130,7 +121,6 @@ class TrainingFindings:
     #: Whether figures are out of fold, because there is no test dataset.
     out_of_fold: bool
     threshold: float
-    judged: tuple[JudgedImage, ...]
     #: Recall over the rate of false positives.
     roc: Curve | None = None
     precision_recall: Curve | None = None

@@ -19,7 +19,7 @@ class HasKind(Protocol):
 
     @property
     def kind(self) -> Any:
-        """The kind of the review, see `lfv_store.people.ReviewKind`."""
+        """The kind of the review, see `lfv_store.records.reviews.ReviewKind`."""
 
 
 Reviewed = TypeVar("Reviewed", bound=HasKind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lfv.engine.seam import Curve, JudgedImage, TrainingFindings, TrainingOutcome
+from lfv.engine.seam import Curve, EvaluatedImage, TrainingFindings, TrainingOutcome
 from lfv.server.jobs.training_report import FOLDER, write_report
 from tests.support.report_samples import Page, picture
 
@@ -26,7 +26,10 @@ def outcome(*, anomalous: int = 4, details: dict[str, float] | None = None) -> T
         f1=0.8,
         precision=0.7,
         recall=0.9,
-        evaluated=(),
+        evaluated=tuple(
+            EvaluatedImage(f"s3://lfv/{number}.jpg", truth, truth, 0.9, 0.9 if truth else 0.1)
+            for number, truth in enumerate(truths)
+        ),
         evaluation={
             "AggregatedEvaluationResults": {"Metrics": METRICS},
             "Details": details or {},
@@ -37,10 +40,6 @@ def outcome(*, anomalous: int = 4, details: dict[str, float] | None = None) -> T
             anomalous=anomalous,
             out_of_fold=True,
             threshold=0.5,
-            judged=tuple(
-                JudgedImage(f"s3://lfv/{number}.jpg", truth, truth, 0.9, 0.9 if truth else 0.1)
-                for number, truth in enumerate(truths)
-            ),
             roc=Curve((0.0, 1.0), (0.0, 1.0)),
         ),
     )

@@ -22,7 +22,6 @@ from lfv.engine.seam import (
     Engine,
     EvaluatedImage,
     ImageRejected,
-    JudgedImage,
     Progress,
     TrainingError,
     TrainingFindings,
@@ -82,6 +81,7 @@ def train(
             i.is_anomalous,
             i.is_anomalous,
             0.9,
+            0.9 if i.is_anomalous else 0.1,
             {name: 0.25 for name, _ in types} if i.is_anomalous else {},
         )
         for i in test or train
@@ -111,12 +111,6 @@ def train(
         anomalous=anomalous,
         out_of_fold=not test,
         threshold=0.5,
-        judged=tuple(
-            JudgedImage(
-                i.source_ref, i.is_anomalous, i.is_anomalous, 0.9, 0.9 if i.is_anomalous else 0.1
-            )
-            for i in test or train
-        ),
     )
     figures = (1.0, 0.75, 0.5) if found.f1 is not None else (None, None, None)
     warnings = ("A warning.",)

@@ -28,8 +28,6 @@ class Evaluated:
     """The verdict on an image by a model that was not trained on it."""
 
     image: EvaluatedImage
-    #: Probability of anomaly.
-    probability: float
     #: Anomaly type to overlap; empty if the true pixels are unknown.
     overlaps: dict[str, Overlap] = field(default_factory=dict)
 
@@ -53,8 +51,10 @@ class Evaluated:
             if labels is not None:
                 found = overlaps(types, labels, classes)
         confidence = probability if called else 1 - probability
-        seen = EvaluatedImage(image.source_ref, image.is_anomalous, called, confidence, areas)
-        return cls(seen, probability, found)
+        seen = EvaluatedImage(
+            image.source_ref, image.is_anomalous, called, confidence, float(probability), areas
+        )
+        return cls(seen, found)
 
 
 def evaluate(
@@ -73,7 +73,7 @@ def evaluate(
         evaluator.add_overlaps(each.overlaps)
     found = evaluator.result()
     truth = np.array([e.image.is_anomalous_truth for e in evaluated], dtype=bool)
-    probability = np.array([e.probability for e in evaluated])
+    probability = np.array([e.image.probability for e in evaluated])
     types = [one for one in found.types if one.images]
     return {
         "Version": 1,

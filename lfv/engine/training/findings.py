@@ -14,7 +14,6 @@ from lfv.engine.training.dataset import Dataset
 from lfv.engine.training.evaluation import Evaluated
 from lfv.engine.types import (
     Curve,
-    JudgedImage,
     TrainingFindings,
     TriedExpert,
     TriedView,
@@ -52,16 +51,6 @@ class Findings:
             anomalous=anomalous,
             out_of_fold=self.out_of_fold,
             threshold=float(self.threshold),
-            judged=tuple(
-                JudgedImage(
-                    one.image.source_ref,
-                    one.image.is_anomalous_truth,
-                    one.image.is_anomalous,
-                    float(one.image.confidence),
-                    float(one.probability),
-                )
-                for one in self.evaluated
-            ),
             roc=roc,
             precision_recall=precision_recall,
             reliability=reliability,
@@ -82,7 +71,7 @@ class Findings:
     def _curves(self) -> tuple[Curve | None, Curve | None, Curve | None]:
         """Return ROC, precision over recall, and reliability; none without both classes."""
         truth = np.array([one.image.is_anomalous_truth for one in self.evaluated], dtype=bool)
-        probability = np.array([one.probability for one in self.evaluated])
+        probability = np.array([one.image.probability for one in self.evaluated])
         if not truth.any() or truth.all():
             return None, None, None
         false_positives, true_positives = metrics.roc_curve(truth, probability)

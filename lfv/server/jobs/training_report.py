@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lfv.engine.seam import JudgedImage as Judged
-from lfv.engine.seam import TrainingFindings, TrainingOutcome
+from lfv.engine.seam import EvaluatedImage, TrainingFindings, TrainingOutcome
 from lfv.formats.training_request import TrainingRequest
 from lfv.report import (
     JudgedImage,
@@ -34,7 +33,6 @@ def write_report(job: Mapping[str, Any], outcome: TrainingOutcome) -> None:
 def _report(
     job: Mapping[str, Any], outcome: TrainingOutcome, found: TrainingFindings
 ) -> TrainingReport:
-    result = outcome.evaluation
     images = {image["source_ref"]: image for kind in ("train", "test") for image in job[kind]}
     return TrainingReport(
         project=job["project"],
@@ -46,9 +44,9 @@ def _report(
         anomalous=found.anomalous,
         threshold=found.threshold,
         out_of_fold=found.out_of_fold,
-        tested=[_judged_image(images[one.source_ref], one) for one in found.judged],
+        tested=[_judged_image(images[one.source_ref], one) for one in outcome.evaluated],
         types=list(_types(outcome)),
-        measures=dict(_measures(found, result)),
+        measures=dict(_measures(found, outcome)),
         curves=list(_curves(found)),
         warnings=outcome.warnings,
         remarks=list(_remarks(found)),
@@ -70,7 +68,7 @@ def _options(job: Mapping[str, Any]) -> tuple[str, ...]:
     return TrainingRequest(**given).words()
 
 
-def _judged_image(image: Mapping[str, Any], one: Judged) -> JudgedImage:
+def _judged_image(image: Mapping[str, Any], one: EvaluatedImage) -> JudgedImage:
     return JudgedImage(
         image["name"],
         one.is_anomalous_truth,
@@ -102,12 +100,12 @@ def _types(outcome: TrainingOutcome) -> Iterator[TrainedType]:
 
 
 def _measures(
-    found: TrainingFindings, result: Mapping[str, Any]
+    found: TrainingFindings, outcome: TrainingOutcome
 ) -> Iterator[tuple[str, float | None]]:
-    overall = result["AggregatedEvaluationResults"]["Metrics"]
-    details = result.get("Details", {})
-    called = any(one.is_anomalous for one in found.judged)
-    there = any(image.is_anomalous_truth for image in found.judged)
+    overall = outcome.evaluation["AggregatedEvaluationResults"]["Metrics"]
+    details = outcome.evaluation.get("Details", {})
+    called = any(image.is_anomalous for image in outcome.evaluated)
+    there = any(image.is_anomalous_truth for image in outcome.evaluated)
     yield "F1 score", overall["F1Score"] if called or there else None
     yield "Precision", overall["Precision"] if called else None
     yield "Recall", overall["Recall"] if there else None

@@ -84,7 +84,7 @@ class RunEvents:
     def report_completion(self, summary: RunSummary, reject_rate_limit: float) -> None:
         """Report that the run is complete, and separately if its reject rate is high."""
         self._emit_for_run(RUN_COMPLETED, **_counts(summary))
-        rate = summary.reject_rate
+        rate = summary.counts.reject_rate
         if rate is not None and rate >= reject_rate_limit:
             self._emit_for_run(
                 REJECT_RATE_HIGH,

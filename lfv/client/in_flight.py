@@ -57,11 +57,6 @@ class Pace:
     in_flight: int
     latency_ms: float
 
-    @property
-    def images_per_second(self) -> float:
-        """Answers per second with that many requests in flight."""
-        return self.in_flight * 1000.0 / self.latency_ms
-
 
 class ConcurrencyLimit:
     """Permits for requests to one model. Thread-safe.

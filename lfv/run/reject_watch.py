@@ -49,10 +49,10 @@ def watch_reject_rate(run: ActiveRun, limit: float | None) -> Iterator[None]:
 
 def too_many_rejects(counts: RunCounts, limit: float) -> str | None:
     """Describe a reject rate that has reached the limit; None if it has not."""
-    judged = counts.accepted + counts.rejected + counts.review
-    if judged < LEAST_VERDICTS or counts.rejected < limit * judged:
+    rate = counts.reject_rate
+    if rate is None or counts.judged < LEAST_VERDICTS or rate < limit:
         return None
     return (
-        f"{counts.rejected} of {count_of(judged, 'image')} rejected "
-        f"({counts.rejected / judged:.0%}); {counts.pending} left"
+        f"{counts.rejected} of {count_of(counts.judged, 'image')} rejected "
+        f"({rate:.0%}); {counts.pending} left"
     )

@@ -42,12 +42,6 @@ class RunSummary:
         """Whether this run over new images found none."""
         return self.status == "completed" and self.message == NOTHING_NEW
 
-    @property
-    def reject_rate(self) -> float | None:
-        """Rejected images per image with a verdict, 0 to 1; None without a verdict."""
-        judged = self.counts.accepted + self.counts.rejected + self.counts.review
-        return self.counts.rejected / judged if judged else None
-
     def markdown(self) -> str:
         """Return the summary in Markdown."""
         counts = self.counts

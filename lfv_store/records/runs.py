@@ -70,4 +70,14 @@ class RunCounts:
     @property
     def inspected(self) -> int:
         """Lines that have an inspection record."""
-        return self.accepted + self.rejected + self.review + self.errors
+        return self.judged + self.errors
+
+    @property
+    def judged(self) -> int:
+        """Lines that have a verdict."""
+        return self.accepted + self.rejected + self.review
+
+    @property
+    def reject_rate(self) -> float | None:
+        """Rejected lines per line with a verdict, 0 to 1; None without a verdict."""
+        return self.rejected / self.judged if self.judged else None

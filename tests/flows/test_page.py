@@ -182,7 +182,7 @@ def test_a_run_emits_its_events(images: Path, store: Store, emitted: Emitted) ->
     assert started == f"lfv.run.{summary.run_id}"
     assert model == "lfv.model.lookoutvision.parts.1"
     assert high["rejected"] == summary.counts.rejected
-    assert high["reject_rate"] == summary.reject_rate
+    assert high["reject_rate"] == summary.counts.reject_rate
 
 
 @pytest.mark.usefixtures("few_requests")

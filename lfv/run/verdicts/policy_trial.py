@@ -128,8 +128,7 @@ def _truth(reviewed: str | None, label: bool | None) -> bool | None:
 
 def try_on_run(store: Store, run_id: str, policy: Policy, prices: Prices) -> Trial:
     """Decide on the answers of a run by `policy`; of a long run, on a sample of them."""
-    total = store.inspections.counts(run_id)
-    judged = total.accepted + total.rejected + total.review
+    judged = store.inspections.counts(run_id).judged
     if judged <= MOST_ANSWERS:
         return try_policy(stored_answers(store, run_id), policy, prices)
     answers = stored_answers(store, run_id, share=MOST_ANSWERS / judged)

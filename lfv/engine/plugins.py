@@ -9,7 +9,7 @@ module holds one object that implements its protocol, which mypy verifies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from importlib import import_module
 from pathlib import Path
@@ -33,20 +33,6 @@ Matrix = NDArray[np.float32]
 NETWORK = "network"
 #: Name of the detector's file in the artifact, and of its entry in the description.
 DETECTOR = "detector"
-
-
-class TrialVerdict(Protocol):
-    """The outcome of trying an optional part."""
-
-    @property
-    def is_used(self) -> bool:
-        """Whether the model uses it."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry for the EvaluationResult's details."""
-
-    def sentence(self) -> str:
-        """Return a sentence for the report and the status message."""
 
 
 class Companion(Protocol):
@@ -158,8 +144,3 @@ def network_plugin() -> NetworkPlugin:
 
 def _load(name: str) -> Any:
     return import_module(f"lfv.engine.{name}")
-
-
-def verdicts_to_json(verdicts: Mapping[str, TrialVerdict]) -> dict[str, Any]:
-    """Return the outcomes by their names in the evaluation's details."""
-    return {name: verdict.to_json() for name, verdict in verdicts.items()}

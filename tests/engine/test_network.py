@@ -29,9 +29,9 @@ from lfv.engine.metrics import auroc
 from lfv.engine.network import availability, selection
 from lfv.engine.network.design import BATCH, Design
 from lfv.engine.network.onnx_export import build_network
-from lfv.engine.network.selection import Verdict, choose_maps, choose_scores, stack_out_of_fold
+from lfv.engine.network.selection import choose_maps, choose_scores, stack_out_of_fold
 from lfv.engine.network.stored import Network, Stack, blend, score_of
-from lfv.engine.network.trial import ROUNDS, design_of, steps_for
+from lfv.engine.network.trial import ROUNDS, UNTRIED, design_of, steps_for
 from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.pixel_head import log_probabilities
 from tests.support import networks
@@ -226,8 +226,8 @@ def test_blending_brings_maps_to_the_networks_grid() -> None:
 # --- remarks
 
 
-def test_the_verdict_reports_both_figures() -> None:
-    used = Verdict(True, True, auroc=(0.8, 0.9), overlap=(0.71, 0.75))
+def test_the_outcome_reports_both_figures() -> None:
+    used = replace(UNTRIED, in_verdicts=True, in_masks=True, auroc=(0.8, 0.9), overlap=(0.71, 0.75))
     assert used.to_json() == {
         "Used": True,
         "AUROCWithout": 0.8,
@@ -236,9 +236,9 @@ def test_the_verdict_reports_both_figures() -> None:
         "IoUWith": 0.75,
     }
     assert "used for verdicts and masks (AUROC 0.800 without and 0.900 with it; " in used.sentence()
-    refused = Verdict(overlap=(0.7, 0.6)).sentence()
+    refused = replace(UNTRIED, overlap=(0.7, 0.6)).sentence()
     assert "is not used, because it does not help enough (IoU in the cells 0.70" in refused
-    assert "No network was trained" in Verdict().sentence()
+    assert "The network is not used: there is nothing to improve" in UNTRIED.sentence()
 
 
 # --- in a training, with random weights

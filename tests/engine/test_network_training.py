@@ -156,7 +156,7 @@ def test_a_network_that_helps_is_kept_and_served_without_torch(
     assert told == sorted(told)
     assert 0 < (tmp_path / "network.onnx").stat().st_size < 2**20
     assert outcome.findings is not None
-    assert any("trained network is used for masks" in one for one in outcome.findings.remarks)
+    assert any("The network is used for masks" in one for one in outcome.findings.remarks)
     body = images[-1].path.read_bytes()
     said = Predictor.load(tmp_path).predict(body)
     code = (

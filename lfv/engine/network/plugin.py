@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from lfv.engine.metrics import auroc
 from lfv.engine.network.availability import import_learning
-from lfv.engine.network.selection import Verdict
 from lfv.engine.network.stored import Network
-from lfv.engine.network.trial import try_network
+from lfv.engine.network.trial import UNTRIED, try_network
 from lfv.engine.plugins import NetworkPlugin
 from lfv.engine.training.dataset import Dataset
 from lfv.engine.training.fit import GOOD_ENOUGH, Fitted
@@ -35,7 +34,7 @@ class _Networks:
     ) -> Fitted:
         truth, pixels, scores = data.truth, fitted.pixels, fitted.validated.scores
         if not truth.any():
-            return fitted.with_verdict(DETAIL, Verdict())
+            return fitted.with_outcome(DETAIL, UNTRIED)
         tried = try_network(
             data,
             scores,
@@ -54,7 +53,7 @@ class _Networks:
             pixels=pixels,
             network=tried.network,
         )
-        return improved.with_verdict(DETAIL, tried.verdict)
+        return improved.with_outcome(DETAIL, tried.outcome)
 
     from_contents = staticmethod(Network.from_contents)
 

@@ -7,8 +7,6 @@ folds; for the model, it is made on all folds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,42 +15,11 @@ from lfv.engine.learners import CLIP, fit_stack
 from lfv.engine.metrics import Bools, Floats, auroc
 from lfv.engine.network.stored import MapShare, Stack, blend
 from lfv.engine.training.backbone_trial import OVERLAP_GAIN, required_gain
-from lfv.engine.training.comparison import Comparison
 from lfv.engine.training.grouping import Groups
 
 Matrix = NDArray[np.float32]
 #: Shares of the network in the maps that are tried.
 SHARES: tuple[MapShare, ...] = (0.3, 0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class Verdict(Comparison):
-    """The outcome of a network's trial, measured out of fold."""
-
-    in_verdicts: bool = False
-    in_masks: bool = False
-
-    @property
-    def is_used(self) -> bool:
-        """Whether the model uses it."""
-        return self.in_verdicts or self.in_masks
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry for the EvaluationResult's details."""
-        return {"Used": self.is_used, **self.figures()}
-
-    def sentence(self) -> str:
-        """Return a sentence for the report and the status message."""
-        found = self.in_words("out of fold")
-        if self.is_used:
-            roles = (("verdicts", self.in_verdicts), ("masks", self.in_masks))
-            uses = " and ".join(name for name, used in roles if used)
-            return f"The trained network is used for {uses}{found}."
-        if not found:
-            return (
-                "No network was trained: there is nothing to improve, or nothing to measure it on."
-            )
-        return f"The trained network is not used, because it does not help enough{found}."
 
 
 def fit_scores(own: Floats, network: Floats, truth: Bools) -> Stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,19 @@ from lfv.engine.metrics import Floats
 from lfv.engine.network.availability import import_learning
 from lfv.engine.network.design import BATCH, STRIDE, Design
 from lfv.engine.network.onnx_export import build_network
-from lfv.engine.network.selection import Verdict, choose_maps, choose_scores
+from lfv.engine.network.selection import choose_maps, choose_scores
 from lfv.engine.network.stored import Network, score_of
 from lfv.engine.onnx_session import OnnxSession
 from lfv.engine.training.dataset import Dataset, load, load_labels
 from lfv.engine.training.grouping import Groups
+from lfv.engine.training.trial_outcome import TrialOutcome
 from lfv.engine.types import TrainingImage
 
 Matrix = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Progress = Callable[[float], None]
+#: The outcome if there is nothing to try a network for.
+UNTRIED = TrialOutcome("The network", "out of fold")
 #: Longer side of the images in pixels, with masks and without; images are never enlarged.
 PAINT_SIDE, SCORE_SIDE = 384, 256
 #: Maximum number of pixels of one training, which bounds its time to minutes of one core.
@@ -41,7 +44,7 @@ class NetworkOutcome:
     logits: tuple[Matrix, ...] | None
     #: Trained on all images; None if it is not used.
     network: Network | None
-    verdict: Verdict
+    outcome: TrialOutcome
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def try_network(
     """
     truth = data.truth
     if maps is None and not for_scores:
-        return NetworkOutcome(scores, None, None, Verdict())
+        return NetworkOutcome(scores, None, None, UNTRIED)
     design = design_of(data, masks=maps is not None)
     examples = _load_examples(data, design, executor)
     parts = [np.flatnonzero(folds != fold) for fold in np.unique(folds)]
@@ -103,18 +106,19 @@ def try_network(
         run = OnnxSession(onnx_model)
         for i in np.flatnonzero(folds == fold).tolist():
             outputs[i] = run(examples.images[i])
-    verdict, stack, share, logits = Verdict(), None, 0.0, None
+    outcome, stack, share, logits = UNTRIED, None, 0.0, None
     if maps is not None:
         rows, columns = design.grid
         cells = [load_labels(image, data.type_names, (columns, rows)) for image in data.images]
         chosen, share, overlap = choose_maps(maps, outputs, cells, folds)
-        logits, verdict = tuple(chosen), Verdict(in_masks=share > 0, overlap=overlap)
+        logits = tuple(chosen)
+        outcome = replace(outcome, in_masks=share > 0, overlap=overlap)
     if for_scores:
         network_scores = np.array([score_of(output) for output in outputs])
         scores, stack, area = choose_scores(scores, network_scores, truth, folds)
-        verdict = Verdict(stack is not None, verdict.in_masks, auroc=area, overlap=verdict.overlap)
-    if not verdict.is_used:
-        return NetworkOutcome(scores, logits, None, verdict)
+        outcome = replace(outcome, in_verdicts=stack is not None, auroc=area)
+    if not outcome.is_used:
+        return NetworkOutcome(scores, logits, None, outcome)
     everything = [np.arange(len(truth))]
     (onnx_model,) = _train(
         design,
@@ -125,7 +129,7 @@ def try_network(
         lambda done: progress((len(parts) + done) / total),
     )
     network = Network(design.width, design.height, onnx_model, stack, share)
-    return NetworkOutcome(scores, logits, network, verdict)
+    return NetworkOutcome(scores, logits, network, outcome)
 
 
 def _load_examples(data: Dataset, design: Design, executor: Executor) -> _Examples:

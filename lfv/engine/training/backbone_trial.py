@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from lfv.engine.experts import DETAIL_EXPERTS, Member
 from lfv.engine.metrics import Bools
 from lfv.engine.observations import Observation
 from lfv.engine.pixels import FirstPass, PixelResults
-from lfv.engine.training.comparison import Comparison
 from lfv.engine.training.dataset import Dataset
+from lfv.engine.training.trial_outcome import TrialOutcome
 
 #: Least gain in AUROC of a set of experts with the backbone over the best one without.
 LEAST_GAIN = 0.005
@@ -31,37 +30,11 @@ ERRORS, SHARE = 1.5, 0.5
 OVERLAP_GAIN = 0.01
 
 
-@dataclass(frozen=True)
-class Verdict(Comparison):
-    """The outcome of a backbone's trial in cross-validation; the overlap is of the first pass."""
-
-    sha256: str
-    #: Its name at the start of sentences: "The backbone 0123456789ab".
-    name: str
-    in_experts: bool = False
-    in_pixels: bool = False
-
-    @property
-    def is_used(self) -> bool:
-        """Whether the model uses it."""
-        return self.in_experts or self.in_pixels
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry for the EvaluationResult's details."""
-        known = {"Name": self.name, "Sha256": self.sha256, "Used": self.is_used}
-        return known | self.figures()
-
-    def sentence(self) -> str:
-        """Return a sentence for the report and the status message."""
-        found = self.in_words("in cross-validation")
-        name = self.name
-        if self.in_experts and self.in_pixels:
-            return f"{name} is used for verdicts and masks{found}."
-        if self.is_used:
-            return f"{name} is used for {'verdicts' if self.in_experts else 'masks'}{found}."
-        if not found:
-            return f"{name} is not used: there is nothing to improve, or nothing to measure it on."
-        return f"{name} is not used, because it does not help enough{found}."
+def outcome_of(backbone: Backbone, *, in_verdicts: bool = False) -> TrialOutcome:
+    """Return the outcome of a backbone without figures; its overlap is that of the first pass."""
+    return TrialOutcome(
+        backbone.name, "in cross-validation", backbone.sha256, in_verdicts=in_verdicts
+    )
 
 
 class BackboneTrial:
@@ -84,23 +57,23 @@ class BackboneTrial:
             data, backbone, grid, executor, with_patches=not backbone.is_gated
         )
         self.painter: Painter | None = None
-        self.verdict = Verdict(backbone.sha256, backbone.name)
+        self.outcome = outcome_of(backbone)
 
     def take(self, first: FirstPass) -> FirstPass:
         """Use a pixel network with the backbone, because too few masks allow no comparison."""
-        self.verdict = replace(self.verdict, in_pixels=True)
+        self.outcome = replace(self.outcome, in_masks=True)
         return first
 
     def choose(self, own: FirstPass, other: FirstPass) -> FirstPass:
         """Choose between pixel networks without and with the backbone."""
         taken = other.overlap - own.overlap >= OVERLAP_GAIN
         overlap = own.overlap, other.overlap
-        self.verdict = replace(self.verdict, in_pixels=taken, overlap=overlap)
+        self.outcome = replace(self.outcome, in_masks=taken, overlap=overlap)
         return other if taken else own
 
     def paint(self, results: PixelResults) -> None:
         """Keep the chosen pixel network, if it uses the backbone's maps."""
-        if self.verdict.in_pixels and self._reducer is not None:
+        if self.outcome.in_masks and self._reducer is not None:
             channels = len(results.head.heads[0].layers[0][0])
             nothing = np.empty((channels, 0), np.float32)
             self.painter = Painter(self._reducer, results.head, nothing)
@@ -111,14 +84,14 @@ class BackboneTrial:
 
     def judge(self, ensemble: Ensemble) -> None:
         """Record the choice between sets of experts without and with the backbone."""
-        self.verdict = replace(
-            self.verdict, in_experts=BACKBONE in ensemble.views, auroc=aurocs(ensemble)
+        self.outcome = replace(
+            self.outcome, in_verdicts=BACKBONE in ensemble.views, auroc=aurocs(ensemble)
         )
 
     @property
     def used_backbone(self) -> Backbone | None:
         """The backbone, if the model uses it; else None."""
-        return self.backbone if self.verdict.is_used else None
+        return self.backbone if self.outcome.is_used else None
 
 
 def rival_sets(own: Sequence[Sequence[Member]], *, pixels: bool) -> list[tuple[Member, ...]]:

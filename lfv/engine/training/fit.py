@@ -22,9 +22,9 @@ from lfv.engine.heat_map import UsualCells
 from lfv.engine.normals import FOLDS, fit_normals
 from lfv.engine.observations import OVERVIEW, PIXELS, Observation
 from lfv.engine.pixels import FirstPass, PixelResults, fit_first_pass, refine, without_second_pass
-from lfv.engine.plugins import Companion, TrialVerdict
+from lfv.engine.plugins import Companion
 from lfv.engine.synthetic import with_defects
-from lfv.engine.training.backbone_trial import BackboneTrial, Verdict, required_gain, rival_sets
+from lfv.engine.training.backbone_trial import BackboneTrial, outcome_of, required_gain, rival_sets
 from lfv.engine.training.crossval import (
     TOLERANCE,
     CrossValidated,
@@ -36,6 +36,7 @@ from lfv.engine.training.dataset import Dataset
 from lfv.engine.training.grouping import Groups, assign_folds
 from lfv.engine.training.observe import Observed, add_details
 from lfv.engine.training.plan import details_of, overview_of
+from lfv.engine.training.trial_outcome import TrialOutcome
 from lfv.engine.types import Progress, TrainingOptions
 from lfv.engine.views import View
 
@@ -45,7 +46,7 @@ GOOD_ENOUGH = 0.999
 #: 30 + 30 images of six sets they did not raise the AUROC on new images (0.929 with and without),
 #: and took as long as everything else.
 BESIDE_BACKBONE = 0.01
-#: Name of the backbone's verdict in the evaluation's details.
+#: Name of the backbone's outcome in the evaluation's details.
 BACKBONE_DETAIL = "Backbone"
 
 
@@ -62,11 +63,11 @@ class Fitted:
     usual: UsualCells | None = None
     network: Companion | None = None
     #: Outcomes of optional parts, by their names in the evaluation's details.
-    verdicts: Mapping[str, TrialVerdict] = field(default_factory=dict)
+    outcomes: Mapping[str, TrialOutcome] = field(default_factory=dict)
 
-    def with_verdict(self, name: str, verdict: TrialVerdict) -> Fitted:
+    def with_outcome(self, name: str, outcome: TrialOutcome) -> Fitted:
         """Return a copy with one more outcome."""
-        return replace(self, verdicts={**self.verdicts, name: verdict})
+        return replace(self, outcomes={**self.outcomes, name: outcome})
 
 
 def fit_normals_only(
@@ -100,8 +101,8 @@ def fit_normals_only(
     )
     if backbone is None:
         return fitted
-    verdict = Verdict(backbone.sha256, backbone.name, in_experts=used is not None)
-    return fitted.with_verdict(BACKBONE_DETAIL, verdict)
+    outcome = outcome_of(backbone, in_verdicts=used is not None)
+    return fitted.with_outcome(BACKBONE_DETAIL, outcome)
 
 
 def fit_labelled(
@@ -162,7 +163,7 @@ def fit_labelled(
         return fitted
     usual = None if trial.used_backbone is None else usual_cells(trial.features, truth)
     fitted = replace(fitted, backbone=trial.used_backbone, painter=trial.painter, usual=usual)
-    return fitted.with_verdict(BACKBONE_DETAIL, trial.verdict)
+    return fitted.with_outcome(BACKBONE_DETAIL, trial.outcome)
 
 
 def _first_pass(

@@ -23,7 +23,6 @@ from lfv.engine.plugins import (
     backbone_plugin,
     detector_plugin,
     network_plugin,
-    verdicts_to_json,
 )
 from lfv.engine.pretrained.backbone import PretrainedBackbone
 from lfv.engine.regions import learn_regions
@@ -257,8 +256,8 @@ def _findings(
         out_of_fold=out_of_fold,
         threshold=model.threshold,
     )
-    verdicts = fitted.verdicts.values()
-    result["Details"] |= verdicts_to_json(fitted.verdicts)
+    outcomes = fitted.outcomes.values()
+    result["Details"] |= {name: one.to_json() for name, one in fitted.outcomes.items()}
     shortcut: Iterable[str] = ()
     if data.truth.any():
         separation = auroc(data.truth, fitted.validated.scores)
@@ -280,9 +279,9 @@ def _findings(
             *shortcut,
             *_extrapolation_warnings(data, options),
             *find_poor_overlaps(result["LabelEvaluationResults"]),
-            *(verdict.sentence() for verdict in verdicts if not verdict.is_used),
+            *(outcome.sentence() for outcome in outcomes if not outcome.is_used),
         ),
-        remarks=tuple(verdict.sentence() for verdict in verdicts if verdict.is_used),
+        remarks=tuple(outcome.sentence() for outcome in outcomes if outcome.is_used),
     )
 
 

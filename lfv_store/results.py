@@ -30,16 +30,6 @@ _HEAT_MAP = '"AnomalyMap"'
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerCount:
-    """The number of a run's answers with one confidence step and current verdict."""
-
-    is_anomalous: bool
-    confidence: float
-    verdict: str
-    images: int
-
-
-@dataclass(frozen=True, slots=True)
 class Annotations:
     """What drawing a detection needs: the image's size, and (name, area, colour) of anomalies."""
 
@@ -170,12 +160,15 @@ class Results(Repository):
             for row in rows
         }
 
-    def answers(self, run_id: str) -> Sequence[AnswerCount]:
-        """Count a run's answers by confidence, rounded down to hundredths. Raises UnknownRun."""
+    def answers(self, run_id: str) -> Sequence[tuple[bool, float, str, int]]:
+        """Count a run's answers: (is_anomalous, confidence, current verdict, images).
+
+        Confidences are rounded down to hundredths. Raises UnknownRun.
+        """
         with self._database.read() as conn:
             counts = current_answers(conn, require_run(conn, run_id))
         return [
-            AnswerCount(is_anomalous, step / STEPS, verdict, images)
+            (is_anomalous, step / STEPS, verdict, images)
             for (is_anomalous, step, verdict), images in counts.items()
         ]
 

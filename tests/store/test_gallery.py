@@ -86,8 +86,8 @@ def test_good_parts_were_called_normal_and_are_accepted(store: Store, run_id: st
 
 def test_figures_of_all_answers(store: Store, run_id: str) -> None:
     counted = {
-        (one.is_anomalous, one.confidence, one.verdict): one.images
-        for one in store.results.answers(run_id)
+        (is_anomalous, confidence, verdict): images
+        for is_anomalous, confidence, verdict, images in store.results.answers(run_id)
     }
     assert counted == {
         (False, 0.9, "accept"): 1,

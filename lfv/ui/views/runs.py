@@ -156,10 +156,7 @@ def run_charts(call: Call) -> Response:
     """Show the charts of a run, separately from its page because they read all answers."""
     store = call.ui.store
     run = find_run(store, call.request.path_params["run"])
-    answers = [
-        ReportAnswer(answer.is_anomalous, answer.confidence, answer.verdict, answer.images)
-        for answer in store.results.answers(run.run_id)
-    ]
+    answers = [ReportAnswer(*answer) for answer in store.results.answers(run.run_id)]
     types = [ReportType(*kind) for kind in store.results.anomaly_types(run.run_id)]
     return call.page(
         "charts.html",

@@ -331,7 +331,8 @@ def approvals(
 
 def _model(store: Store, project: str, version: str, host: str) -> Model:
     """Return the recorded model with this version. Raises WrongUsage if there is none."""
-    from lfv.run.models.approvals import LATEST, find_model
+    from lfv.formats.host_kinds import LATEST
+    from lfv.run.models.approvals import find_model
 
     found = None if version == LATEST else find_model(store, project, version, host)
     if found is None:

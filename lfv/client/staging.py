@@ -33,6 +33,7 @@ from lfv.formats.folder_layout import Skipped, split_of
 from lfv.formats.images import (
     CONVERTED_FROM,
     DEFAULT_LIMITS,
+    ENDINGS,
     ImageInfo,
     check_header,
     check_image,
@@ -54,7 +55,6 @@ _FITS = {
     FitMode.STRETCH: "`--fit stretch` stretches those that differ",
 }
 _DIGITS = re.compile(r"\d+")
-_ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,7 @@ class _Stager:
         parsed = parse_ref(ref) if ref is not None else None
         if isinstance(parsed, S3Ref) and parsed.bucket == self.staging.bucket:
             return parsed
-        key = self.staging.key(folder, info.sha256[:2], info.sha256 + _ENDINGS[info.format])
+        key = self.staging.key(folder, info.sha256[:2], info.sha256 + ENDINGS[info.format])
         if self._store.size_of(key) != info.size_bytes:
             self._store.put(key, Path(parsed.path) if isinstance(parsed, FileRef) else data)
         return S3Ref(self.staging.bucket, key)

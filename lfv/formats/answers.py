@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lfv.formats.errors import ResponseInvalid
+from lfv.formats.image_headers import PNG_SIGNATURE
 
 BACKGROUND = "background"
 _BACKGROUND_NAMES = frozenset({BACKGROUND, "normal"})
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 _MASK, _MAP = "AnomalyMask", "AnomalyMap"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def is_background(name: str) -> bool:
@@ -187,7 +187,7 @@ def _png(result: Mapping[str, Any], name: str) -> bytes | None:
             raise ResponseInvalid(f"The model's answer contains an unreadable {name}.") from error
     if not isinstance(value, bytes | None):
         raise ResponseInvalid(f"The model's answer contains an unreadable {name}.")
-    if value and not value.startswith(_PNG_SIGNATURE):
+    if value and not value.startswith(PNG_SIGNATURE):
         raise ResponseInvalid(f"The model's answer contains an {name} that is not a PNG.")
     return value or None
 

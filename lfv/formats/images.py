@@ -43,6 +43,7 @@ from lfv.formats.image_headers import (
 #: Attribute of a converted image that says what it was before, and what was done.
 CONVERTED_FROM = "converted-from"
 CONTENT_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
+ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 
 # Errors that Pillow's plugins raise for damaged files.
 _PILLOW_ERRORS = (

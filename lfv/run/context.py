@@ -9,7 +9,7 @@ from typing import Any
 from lfv.client.hosts import HostSpec, Units
 from lfv.client.policy import Policy
 from lfv.formats.fit import Fit
-from lfv.formats.host_kinds import BATCH_JOB, LOOKOUTVISION
+from lfv.formats.host_kinds import BATCH_JOB, LATEST, LOOKOUTVISION
 from lfv.run.defaults import DEFAULT_SETTLE_SECONDS
 from lfv.run.modes import InspectionMode
 from lfv.settings import Settings
@@ -29,7 +29,7 @@ class InspectionRequest:
 
     source: str
     project: str
-    model_version: str = "latest"
+    model_version: str = LATEST
     policy: Mapping[str, Any] | None = None
     min_inference_units: int = 1
     max_inference_units: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from lfv.formats.host_kinds import LATEST
 from lfv.formats.image_headers import sniff
 from lfv.formats.images import CONTENT_TYPES
 from lfv.formats.status import ModelStatus
@@ -13,7 +14,7 @@ from lfv.server.errors import ConflictError, InternalError, InvalidImageError
 from lfv.server.hosting.manager import HostingManager
 from lfv.server.hosting.pool import Pool
 from lfv.server.state import models, projects
-from lfv.server.state.models import LATEST, Model
+from lfv.server.state.models import Model
 
 #: Types that clients send for any bytes; the image's type is then read from its bytes.
 _UNSPECIFIC_TYPES = ("binary/octet-stream", "application/octet-stream")

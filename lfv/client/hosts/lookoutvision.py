@@ -19,10 +19,9 @@ from lfv.client.hosts.protocol import Detection, HostSpec, ModelState, Units
 from lfv.client.retry import READ_RETRIES, RetryPolicy, call_with_retries
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.errors import ResponseInvalid
-from lfv.formats.host_kinds import LOOKOUTVISION
+from lfv.formats.host_kinds import LATEST, LOOKOUTVISION
 from lfv.formats.status import ModelStatus
 
-LATEST = "latest"
 #: The member that every response of an operation has.
 _ANSWER = {
     "DescribeModel": "ModelDescription",

@@ -39,7 +39,7 @@ from lfv.formats.errors import (
     SourceNotFound,
 )
 from lfv.formats.host_kinds import BATCH_JOB
-from lfv.formats.images import CONTENT_TYPES
+from lfv.formats.images import CONTENT_TYPES, ENDINGS
 from lfv.formats.refs import S3Ref
 from lfv.formats.words import count_of
 from lfv.run import inspection_records
@@ -58,7 +58,6 @@ _PAGE = 1_000
 _THREADS = 8
 _POLL = Backoff(0.5, 1.3, 20.0)
 _MAX_ANSWER = 16 * 1024 * 1024
-_ENDINGS = {"PNG": ".png", "JPEG": ".jpg"}
 _PREFIX = "batch"
 
 
@@ -223,7 +222,7 @@ class _Batches:
         return None
 
     def _image_key(self, item: PendingItem) -> str:
-        name = f"{item.image.sha256}{_ENDINGS[item.image.format]}"
+        name = f"{item.image.sha256}{ENDINGS[item.image.format]}"
         return self.staging.key(_PREFIX, "images", name)
 
     @contextmanager

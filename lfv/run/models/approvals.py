@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lfv.formats.host_kinds import LATEST
 from lfv.run.errors import ModelInUse, ModelNotApproved
 from lfv.run.signing import content_digest, signature
 from lfv.settings import Settings
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 APPROVES = "I approve this version for inspections"
 WITHDRAWS = "I withdraw the approval of this version"
 #: The version of a request that names none.
-LATEST = "latest"
 
 
 def approval_for(store: Store, project: str, model_version: str, host: str) -> Approval | None:

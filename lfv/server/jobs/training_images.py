@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfv.formats.errors import ImageDamaged, ImageError
-from lfv.formats.images import check_header
+from lfv.formats.images import ENDINGS, check_header
 from lfv.formats.manifest.records import LineError
 from lfv.formats.masks import check_mask
 from lfv.server.daemon_threads import Threads
@@ -115,7 +115,7 @@ def fetch(context: JobContext, lines: Sequence[str], folder: Path) -> Fetched:
 
 def _image(context: JobContext, entry: Entry, folder: Path, space: _Space) -> FetchedImage:
     body = context.buckets.read(*location(entry.item.source_ref), context.limits.image_bytes)
-    suffix = ".png" if check_header(body, context.limits.image).format == "PNG" else ".jpg"
+    suffix = ENDINGS[check_header(body, context.limits.image).format]
     name = hashlib.sha256(entry.source_ref.encode()).hexdigest()[:32]
     path = folder / f"{name}{suffix}"
     mask, mask_path = _mask(context, entry), None

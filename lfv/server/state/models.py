@@ -9,14 +9,13 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from lfv.formats.host_kinds import LATEST
 from lfv.formats.status import ModelStatus
 from lfv.server.database import Transaction
 from lfv.server.errors import ConflictError, NotFoundError
 from lfv.server.lifecycle import MODEL_TRANSITIONS, ModelEvent
 from lfv.server.state import tables
 from lfv.server.state.projects import Project
-
-LATEST = "latest"
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,9 @@ from lfv.formats import edge_agent_pb2 as pb
 from lfv.formats.answers import DetectAnomalyResult
 from lfv.formats.edge_agent import AgentStatus
 from lfv.formats.errors import ResponseInvalid
-from lfv.formats.host_kinds import EDGE
+from lfv.formats.host_kinds import EDGE, LATEST
 from lfv.formats.status import ModelStatus
 
-LATEST = "latest"
 #: Options that the pipeline sets for every kind of host; not used here.
 _UNLISTED = frozenset({"connect_timeout", "max_connections"})
 _ARN_VERSION = re.compile(r":model/[^/]+/([^/]+)$")

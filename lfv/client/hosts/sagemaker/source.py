@@ -20,9 +20,9 @@ from lfv.client.hosts.calls import utc
 from lfv.client.hosts.protocol import HostSpec
 from lfv.client.hosts.sagemaker.account import Account, tag_list
 from lfv.client.retry import READ_RETRIES, call_with_retries
+from lfv.formats.host_kinds import LATEST
 from lfv.formats.status import ModelStatus
 
-LATEST = "latest"
 KINDS = ("model", "model-package", "training-job", "endpoint")
 _ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:(.+)")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")

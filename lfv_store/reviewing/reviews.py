@@ -70,7 +70,7 @@ _REVIEWS = (
 class Reviews(Repository):
     """`store.reviews`."""
 
-    def record(self, new: NewReview, at: datetime | None = None) -> Review:
+    def record(self, new: NewReview) -> Review:
         """Record a review, and return it as stored.
 
         A second review that contradicts the first is followed by one of kind `conflict`, which
@@ -93,9 +93,9 @@ class Reviews(Repository):
             _refuse_taken(change, new, 0 if last is None else int(last["id"]))
             update_tallies(change, run)
             take_out(change, run, new.inspection_id)
-            review_id = _insert(change, new, at or change.now)
+            review_id = _insert(change, new)
             if new.kind == "second":
-                _settle_second(change, new, last, at or change.now)
+                _settle_second(change, new, last)
             elif new.verdict != "review" and _is_sampled(new.second_share):
                 _queue_second(change.conn, new)
             put_back(change, run, new.inspection_id)
@@ -143,7 +143,7 @@ class Reviews(Repository):
                 verdict = history[-2].verdict
             update_tallies(change, run)
             take_out(change, run, inspection_id)
-            review_id = _insert(change, replace(new, verdict=verdict), change.now, kind="undo")
+            review_id = _insert(change, replace(new, verdict=verdict), kind="undo")
             if history[-1].kind == "second":
                 _queue_second(change.conn, replace(new, reviewer=history[-2].reviewer))
             else:
@@ -364,14 +364,14 @@ def _refuse_taken(change: Change, new: NewReview, last: int) -> None:
         raise ReviewTaken("somebody else is looking at this part now; review the next one")
 
 
-def _insert(change: Change, new: NewReview, at: datetime, kind: str | None = None) -> int:
+def _insert(change: Change, new: NewReview, kind: str | None = None) -> int:
     return change.insert(
         "reviews",
         inspection_id=new.inspection_id,
         verdict=new.verdict,
         reviewer=new.reviewer,
         comment=clean(new.comment),
-        reviewed_at=at,
+        reviewed_at=change.now,
         kind=kind or new.kind,
         reason=clean(new.reason),
         shown=new.shown,
@@ -380,14 +380,14 @@ def _insert(change: Change, new: NewReview, at: datetime, kind: str | None = Non
     )
 
 
-def _settle_second(change: Change, new: NewReview, first: RowMapping | None, at: datetime) -> None:
+def _settle_second(change: Change, new: NewReview, first: RowMapping | None) -> None:
     """Settle a part after its second review: decided if both agree, else a third is needed."""
     _drop_second(change.conn, new.inspection_id)
     if first is not None and first["verdict"] != new.verdict:
         undecided = replace(
             new, verdict="review", comment=_DISAGREE, reason="", shown=None, token=None
         )
-        _insert(change, replace(undecided, signature=None), at, kind="conflict")
+        _insert(change, replace(undecided, signature=None), kind="conflict")
 
 
 def _is_sampled(share: float) -> bool:

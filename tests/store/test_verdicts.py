@@ -22,6 +22,7 @@ from tests.support.store_samples import (
     a_response,
     a_run,
     after,
+    at_time,
     failed,
     judged,
     segmented,
@@ -140,8 +141,10 @@ def test_the_queue_holds_what_nobody_reviewed(store: Store, run_id: str) -> None
     assert store.reviews.queue(limit=1) == queue[:1]
     assert store.reviews.queue(run_id="other") == []
     assert store.reviews.queue(run_id=run_id) == queue
-    store.reviews.record(
-        NewReview(queue[0].inspection_id, "reject", "Eve", "a hairline crack"), after(99)
+    at_time(
+        after(99),
+        store.reviews.record,
+        NewReview(queue[0].inspection_id, "reject", "Eve", "a hairline crack"),
     )
     assert store.reviews.queue() == queue[1:]
     store.verdicts.add(run_id, LENIENT, again(store, run_id, "review"))
@@ -151,11 +154,15 @@ def test_the_queue_holds_what_nobody_reviewed(store: Store, run_id: str) -> None
 
 def test_reviews_follow_one_another(store: Store, run_id: str) -> None:
     (first, second) = store.reviews.queue()
-    one = store.reviews.record(
-        NewReview(first.inspection_id, "reject", " Eve ", "a crack"), after(99)
+    one = at_time(
+        after(99),
+        store.reviews.record,
+        NewReview(first.inspection_id, "reject", " Eve ", "a crack"),
     )
-    two = store.reviews.record(
-        NewReview(first.inspection_id, "accept", "Max", "dirt on the lens"), after(120)
+    two = at_time(
+        after(120),
+        store.reviews.record,
+        NewReview(first.inspection_id, "accept", "Max", "dirt on the lens"),
     )
     store.reviews.record(NewReview(second.inspection_id, "accept", "Max"))
     history = store.reviews.history(first.inspection_id)

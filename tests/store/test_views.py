@@ -91,7 +91,7 @@ def examples(store: Store) -> Store:
     )
     store.runs.set_manifest(run_id, "ab" * 32, 6)
     waiting = {item.line_number: item.inspection_id for item in store.reviews.queue()}
-    store.reviews.record(NewReview(waiting[3], "accept", "Eve", "dust"), MARCH)
+    at_time(MARCH, store.reviews.record, NewReview(waiting[3], "accept", "Eve", "dust"))
     verdicts = [
         NewVerdict(item.inspection_id, "accept" if item.line_number == 6 else item.verdict)
         for item in store.verdicts.candidates(run_id)
@@ -134,8 +134,10 @@ def test_every_question_of_an_auditor_has_an_answer(examples: Store) -> None:
 def test_only_a_verdict_of_a_person_overrules_the_system(examples: Store) -> None:
     """Not an unsure one, nor taking a review back."""
     parts = {one.line_number: one.inspection_id for one in examples.verdicts.candidates(RUN_ID)}
-    examples.reviews.record(NewReview(parts[1], "review", "Uma"), MARCH)
-    examples.reviews.record(NewReview(parts[1], "accept", "Uma", reason="dust or dirt"), MARCH)
+    at_time(MARCH, examples.reviews.record, NewReview(parts[1], "review", "Uma"))
+    at_time(
+        MARCH, examples.reviews.record, NewReview(parts[1], "accept", "Uma", reason="dust or dirt")
+    )
     examples.reviews.undo(parts[1], "Uma")
     sql = dict(auditor_queries())[
         "13. Who reviewed what in March, and where did a person overrule the system?"

@@ -88,8 +88,10 @@ def fill(store: Store) -> list[str]:
             signature={"meaning": "decided"},
         )
         first = next(iter(store.results.rows(run_id)))
-        store.reviews.record(
-            NewReview(first["inspection_id"], "reject", "eve", "a scratch"), after(40)
+        at_time(
+            after(40),
+            store.reviews.record,
+            NewReview(first["inspection_id"], "reject", "eve", "a scratch"),
         )
         _review_on(store, first["inspection_id"], f"ana {run_id}")
         store.runs.set_manifest(run_id, "ab" * 32, 8)
@@ -100,7 +102,9 @@ def fill(store: Store) -> list[str]:
 def _review_on(store: Store, inspection_id: int, name: str) -> None:
     """A user, and a review of theirs with every column filled."""
     store.users.add(name, "engineer", "a hash")
-    store.reviews.record(
+    at_time(
+        after(50),
+        store.reviews.record,
         NewReview(
             inspection_id,
             "reject",
@@ -111,7 +115,6 @@ def _review_on(store: Store, inspection_id: int, name: str) -> None:
             signature={"meaning": "approved"},
             token=f"token of {name}",
         ),
-        after(50),
     )
 
 

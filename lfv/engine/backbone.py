@@ -267,7 +267,7 @@ def extract_features(
         grid: (rows, columns) of the pixel network; None without masks.
         executor: Runs the backbone.
         with_patches: Whether to keep patches: for a classifier if some images are anomalous, and
-            for a memory of normal ones if few or none are.
+            for a memory of normal ones if few are.
     """
     extract = backbone.open()
     reducer = None if grid is None else Reducer.of(_cells(data, extract, executor), grid)

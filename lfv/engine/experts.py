@@ -10,7 +10,8 @@ distance, nearest                    how far the farthest positions are from wha
 unusual                              how far the image as a whole is from the normal images, in the
                                      backbone's features
 unusual-contrast                     the same, for what it sees in one region more than in others
-synthetic                            how much one region stands out as where defects were drawn
+directed                             the distance of the image along what drawn defects change
+matched, matched-contrast            how much the image and its regions are like single drawn ones
 patches, places                      how far patches are from the nearest normal ones, and from the
                                      mean of those at the same position
 patch-ridge                          how much patches are like those of anomalous images
@@ -56,8 +57,9 @@ PATCHES, PLACES = "patches", "places"
 #: The expert that looks for a region that differs from the rest of the image, as in anomalous ones,
 #: and the one that looks for a difference that normal images do not have.
 CONTRAST, UNUSUAL_CONTRAST = "contrast", "unusual-contrast"
-#: The expert that looks for a region that stands out as those do on which defects were drawn.
-SYNTHETIC = "synthetic"
+#: Experts that look for what drawn defects change: for any of it, or as one of them changes the
+#: image as a whole, or one region more than others.
+DIRECTED, MATCHED, MATCHED_CONTRAST = "directed", "matched", "matched-contrast"
 #: The expert that distinguishes patches of anomalous images from those of normal ones.
 PATCH_RIDGE = "patch-ridge"
 #: Experts on the backbone's mixed patches.
@@ -161,12 +163,19 @@ def values_of(kind: str, view: str, observations: Sequence[Observation]) -> Matr
         return layouts(observations)
     if kind in PATCH_EXPERTS:
         return np.stack([e.patches for e in observations if e.patches is not None])
-    if kind in (CONTRAST, UNUSUAL_CONTRAST, SYNTHETIC):
+    if kind in (CONTRAST, UNUSUAL_CONTRAST, MATCHED_CONTRAST):
         regions = np.stack([e.descriptions[view].regions for e in observations])
+        if kind == MATCHED_CONTRAST:
+            return absolute_contrasts(regions)
         return regions if kind == CONTRAST else relative_contrasts(regions)
     if kind == "pixels":
         return np.stack([e.pixel_summary for e in observations if e.pixel_summary is not None])
     return statistics(observations, view)
+
+
+def absolute_contrasts(regions: Matrix) -> Matrix:
+    """Return the other half of a deep backbone's regions, [images, values]."""
+    return regions[:, : regions.shape[1] // 2]
 
 
 def relative_contrasts(regions: Matrix) -> Matrix:

@@ -138,13 +138,109 @@ def _expected_variance(centre: Matrix, variance: Matrix, channels: Sequence[int]
     return expected
 
 
-Head = LinearHead | StumpHead | UnusualHead
+@dataclass(frozen=True)
+class MatchedHead(StoredFields):
+    """score = mean of the ``MATCHES`` highest responses of filters that are matched to changes."""
+
+    HALVES = frozenset({"filters"})
+
+    centre: Matrix
+    gain: Matrix
+    #: [values, filters]
+    filters: Matrix
+
+    def __call__(self, x: Matrix) -> Floats:
+        """Map [images, values] to [images] scores."""
+        z = np.clip((x - self.centre) * self.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP)
+        responses = np.sort(z @ self.filters, axis=1)
+        scores: Floats = responses[:, -MATCHES:].mean(axis=1).astype(np.float64)
+        return scores
+
+
+@dataclass(frozen=True)
+class DirectedHead(StoredFields):
+    """score = log of the squared Mahalanobis distance along some directions alone, per value."""
+
+    HALVES = frozenset({"directions"})
+
+    centre: Matrix
+    gain: Matrix
+    #: [values, directions], scaled by the deviations of normal images along them.
+    directions: Matrix
+
+    def __call__(self, x: Matrix) -> Floats:
+        """Map [images, values] to [images] scores."""
+        z = np.clip((x - self.centre) * self.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP)
+        along = (z @ self.directions).astype(np.float64)
+        scores: Floats = np.log((along**2).sum(axis=1) / x.shape[1] + 1e-6)
+        return scores
+
+
+#: Filters whose responses count. With 5 or 20 of 90 instead, the AUROC differed by 0.006 at most.
+MATCHES = 10
+#: Strength of the prior against directions, as a share of the mean squared size of a change.
+_DIRECTION_PRIOR = 0.1
+
+
+def fit_matched(normal: Matrix, changes: Matrix, channels: Sequence[int] = ()) -> MatchedHead:
+    """Return a filter for each change, matched to it in the noise of normal images (North 1943).
+
+    A filter responds with the deviations, as normal images vary, by which an image differs from the
+    mean in the direction of its change.
+
+    Args:
+        normal: [images, values].
+        changes: [copies, values], what defects add to the values of normal images.
+        channels: As for :func:`fit_unusual`.
+    """
+    usual = fit_unusual(normal, channels)
+    filters, gram = _filters(usual, changes)
+    # A change that is smaller than what is usual says little about its direction.
+    sizes = np.sqrt(np.maximum(np.diag(gram), 1))
+    matched = np.ascontiguousarray((filters / sizes[:, None]).T).astype(np.float32)
+    return MatchedHead(usual.centre, usual.gain, matched)
+
+
+def fit_directed(normal: Matrix, changes: Matrix, channels: Sequence[int] = ()) -> DirectedHead:
+    """Return the distance from normal images in the space of the changes.
+
+    It is the log of the likelihood ratio between two Gaussians: that of the normal images, and that
+    of normal images to which a random sum of the changes was added.
+
+    Args:
+        normal: [images, values].
+        changes: [copies, values], what defects add to the values of normal images.
+        channels: As for :func:`fit_unusual`.
+    """
+    usual = fit_unusual(normal, channels)
+    filters, gram = _filters(usual, changes)
+    prior = _DIRECTION_PRIOR * float(np.trace(gram)) / len(gram) + 1e-6
+    lower = np.linalg.cholesky(gram + prior * np.eye(len(gram)))
+    directions = np.linalg.solve(lower, filters).T
+    return DirectedHead(
+        usual.centre, usual.gain, np.ascontiguousarray(directions).astype(np.float32)
+    )
+
+
+def _filters(usual: UnusualHead, changes: Matrix) -> tuple[Floats, Floats]:
+    """Return changes times the precision of normal images, and their products with changes."""
+    z = np.clip(changes * usual.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP).astype(np.float64)
+    basis = usual.basis.astype(np.float64)
+    filters = usual.rest * z + ((z @ basis) * (usual.precision - usual.rest)) @ basis.T
+    return filters, filters @ z.T
+
+
+Head = LinearHead | StumpHead | UnusualHead | MatchedHead | DirectedHead
 
 
 def head_from_arrays(arrays: Arrays, prefix: str) -> Head:
     """Load the head that was stored under ``prefix``."""
     if f"{prefix}.column" in arrays:
         return StumpHead.from_arrays(arrays, prefix)
+    if f"{prefix}.filters" in arrays:
+        return MatchedHead.from_arrays(arrays, prefix)
+    if f"{prefix}.directions" in arrays:
+        return DirectedHead.from_arrays(arrays, prefix)
     kind = UnusualHead if f"{prefix}.basis" in arrays else LinearHead
     return kind.from_arrays(arrays, prefix)
 
@@ -171,31 +267,6 @@ def fit_ridge(x: Matrix, truth: Bools, penalty: float) -> LinearHead:
     weight = z.T @ dual
     bias = float(average - mean @ weight)
     return LinearHead(centre, gain, weight.astype(np.float32), bias)
-
-
-def fit_against(normal: Matrix, other: Matrix, penalty: float) -> LinearHead:
-    """Fit ridge regression that separates other values from those of normal images.
-
-    Both count the same, however many they are, and normal images alone set the scale of each value.
-
-    Args:
-        normal: [images, values].
-        other: [copies, values].
-        penalty: Relative to the mean variance.
-    """
-    centre, gain, _ = _standardise(normal)
-    x = np.concatenate([normal, other])
-    z = np.clip((x - centre) * gain, -CLIP, CLIP).astype(np.float64)
-    is_other = np.arange(len(z)) >= len(normal)
-    share = np.where(is_other, 0.5 / len(other), 0.5 / len(normal))
-    mean = share @ z
-    root = np.sqrt(share * len(z))
-    scaled = (z - mean) * root[:, None]
-    kernel = scaled @ scaled.T
-    strength = penalty * max(float(np.trace(kernel)) / len(z), 1e-9)
-    target = np.where(is_other, root, -root)
-    weight = scaled.T @ np.linalg.solve(kernel + strength * np.eye(len(z)), target)
-    return LinearHead(centre, gain, weight.astype(np.float32), -float(mean @ weight))
 
 
 def fit_lasso(x: Matrix, truth: Bools) -> LinearHead:

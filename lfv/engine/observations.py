@@ -41,8 +41,8 @@ class Observation:
     patches: NDArray[np.floating] | None = None
     #: All channels of its patches, for a classifier of patches.
     unmixed: Patches | None = None
-    #: [copies, values] regions of the backbone's description, of copies with synthetic defects.
-    defective: Matrix | None = None
+    #: What defects drawn on copies add to the backbone's description, [copies, values] each.
+    changes: Description | None = None
 
 
 def scale(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

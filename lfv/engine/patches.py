@@ -198,12 +198,6 @@ def fit_patches(patches: Sequence[Matrix]) -> tuple[PatchMemory, PlacesHead]:
     return memory, _fit_places(patches, centre, whitening)
 
 
-def fit_places(patches: Sequence[Matrix]) -> PlacesHead:
-    """Learn what is usual at each position, as `fit_patches` does, without a memory."""
-    _, centre, whitening = _whitened(patches)
-    return _fit_places(patches, centre, whitening)
-
-
 def _whitened(patches: Sequence[Matrix]) -> tuple[Matrix, Matrix, Matrix]:
     """Return a sample of the patches, its mean, and the matrix that whitens it."""
     step = max(1, sum(len(one) for one in patches) // SAMPLE)

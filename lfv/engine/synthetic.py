@@ -2,7 +2,7 @@
 
 Six kinds: stains, scratches, pieces of another image, blurred areas, areas of another texture, and
 areas filled with one colour of the image. They look little like true defects. What they teach is
-which of the backbone's channels stand out in one region if something is wrong there at all.
+in which combinations the backbone's channels stand out in a region where something is wrong.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lfv.engine.backbone import Backbone
+from lfv.engine.descriptors import Description
+from lfv.engine.ensemble import BACKBONE
 from lfv.engine.observations import Observation
 from lfv.engine.training.dataset import Dataset, load
 
@@ -58,12 +60,12 @@ def with_defects(
     seed: int,
     executor: Executor,
 ) -> tuple[Observation, ...]:
-    """Add to normal images' observations how regions stand out in copies with defects."""
+    """Add to normal images' observations what defects drawn on copies change."""
     count = len(data.images)
     copies = np.diff(np.linspace(0, min(COPIES * count, MOST_COPIES), count + 1).astype(int))
     extract = backbone.open()
 
-    def look(number: int) -> Matrix | None:
+    def look(number: int) -> Description | None:
         if not copies[number]:
             return None
         random = np.random.default_rng([seed, number])
@@ -72,12 +74,16 @@ def with_defects(
         for _ in range(copies[number]):
             other = load(data.images[int(random.integers(count))], backbone.size).pixels
             maps = extract(draw_defects(pixels, other, random))
-            found.append(backbone.describe(maps).regions)
-        return np.stack(found)
+            found.append(backbone.describe(maps))
+        plain = observations[number].descriptions[BACKBONE]
+        return Description(
+            np.stack([one.statistics for one in found]) - plain.statistics,
+            np.stack([one.regions for one in found]) - plain.regions,
+        )
 
     looks = executor.map(look, range(count))
     return tuple(
-        replace(one, defective=found) for one, found in zip(observations, looks, strict=True)
+        replace(one, changes=found) for one, found in zip(observations, looks, strict=True)
     )
 
 

@@ -84,7 +84,7 @@ def fit_normals_only(
     used = None if gated else backbone
     usual = None
     if used is not None:
-        features, _ = extract_features(data, used, None, executor, with_patches=True)
+        features, _ = extract_features(data, used, None, executor)
         observations = with_backbone(observations, features)
         usual = usual_cells(features, data.truth)
         observations = with_defects(observations, data, used, options.seed, executor)

@@ -55,6 +55,7 @@ from lfv.run.reject_watch import watch_reject_rate
 from lfv.run.report import report_run
 from lfv.run.start import begin_run, record_ending, record_failure
 from lfv.run.summary import RunSummary
+from lfv.run.verdicts.decide import extend_decision
 from lfv.settings import HostKind, Settings
 from lfv_store import Store, open_store
 from tasks.report import publish, report
@@ -244,6 +245,7 @@ def _inspect(run: ActiveRun, shards: Shards, reject_rate_limit: float) -> RunSum
         with record_ending(run.context, run.store) as ending, keep_claims(run):
             plan_run(run)
             _detect(run, events, shards)
+            extend_decision(run.store, run.run_id)
             ending.message = check_completed(run)
     except BaseException as error:
         early = _report_early_end(run)
@@ -266,6 +268,7 @@ def _report_early_end(run: ActiveRun) -> RunSummary | None:
     """
     try:
         store = run.store.with_patience(0)
+        extend_decision(store, run.run_id)
         reported = report_run(run.run_id, store, run.reader, run.settings)
         publish(reported)
     except Exception as error:  # noqa: BLE001 - the run's own error is the one to raise

@@ -13,9 +13,11 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.states import State
 
 from flows.inspect_images import inspect_images, resume_inspection
+from lfv.client.policy import Policy
 from lfv.client.sources import SourceReader
 from lfv.formats.errors import CredentialsRefused
 from lfv.run.errors import InspectionError, LimitReached, NothingInspected, RunNotFound, SourceEmpty
+from lfv.run.verdicts.decide import redecide
 from lfv_store import Store
 from tests.support.endpoints import Endpoint
 from tests.support.pictures import make_pictures
@@ -120,6 +122,27 @@ def test_expired_credentials_of_the_source_are_not_recorded_for_images(
     assert endpoint.status == "TRAINED"
     summary = resume_inspection(run.run_id)
     assert (summary.counts.inspected, summary.counts.errors) == (12, 0)
+
+
+def test_lines_inspected_after_a_decision_get_its_verdicts(
+    images: Path, endpoint: Endpoint, store: Store
+) -> None:
+    """The run is resumed; its first policy would accept or reject what a person is to see."""
+    endpoint.script(fail={"StartModel": ["AccessDeniedException"]})
+    state: State[Any] = inspect_images(source=str(images), project="parts", return_state=True)
+    assert state.is_failed()
+    (run,) = store.runs.list()
+    careful = Policy.from_dict({"default": {"classification": {"min_confidence": 1.0}}})
+    redecide(store, run.run_id, careful, decided_by="Ana Ruiz")
+    summary = resume_inspection(run.run_id)
+    assert (summary.counts.review, summary.counts.accepted, summary.counts.rejected) == (12, 0, 0)
+    first, second, third = store.verdicts.decisions(run.run_id)
+    assert third.policy_sha256 == second.policy_sha256 != first.policy_sha256
+    assert (third.current, third.verdicts) == (True, 12)
+    assert third.reason == "decision 2 by Ana Ruiz, on the lines inspected since"
+    assert resume_inspection(run.run_id).counts == summary.counts
+    assert len(store.verdicts.decisions(run.run_id)) == 3
+    assert store.audit.verify().ok
 
 
 def test_a_run_is_named_by_its_prefect_flow_run_too(

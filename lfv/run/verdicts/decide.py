@@ -87,6 +87,25 @@ def current_decision(store: Store, run_id: str) -> Decision:
     return next(decision for decision in store.verdicts.decisions(run_id) if decision.current)
 
 
+def extend_decision(store: Store, run_id: str) -> None:
+    """Apply the run's current policy to the lines that were inspected after it was decided on.
+
+    A run judges by its first policy. If somebody has decided by another one meanwhile, or before
+    the run was resumed, a further decision gives all lines the verdicts of that policy.
+    """
+    current = current_decision(store, run_id)
+    if current.number == 1 or current.verdicts == _judged(store, run_id):
+        return
+    policy = Policy.from_dict(current.policy)
+    why = f"decision {current.number} by {current.decided_by}, on the lines inspected since"
+    redecide(store, run_id, policy, decided_by="lfv", reason=why)
+
+
+def _judged(store: Store, run_id: str) -> int:
+    counts = store.inspections.counts(run_id)
+    return counts.accepted + counts.rejected + counts.review
+
+
 def _verdicts(
     store: Store,
     run_id: str,

@@ -37,4 +37,4 @@ def workers(service: Service) -> list[int]:
 
 def workers_of(pid: int) -> list[int]:
     """Process ids of the inference units that a process has."""
-    return [child.pid for child in children_of(pid) if "hosting.worker" in child.command]
+    return [child.pid for child in children_of(pid) if "hosting.unit_process" in child.command]

@@ -41,7 +41,7 @@ from pydantic import (
 
 from lfv.client.errors import PolicyError
 from lfv.client.policy.parsing import parse_policy_text
-from lfv.formats.answers import is_background
+from lfv.formats.answers import BACKGROUND
 
 MAX_POLICY_BYTES = 256 * 1024
 ANY_TYPE = "*"
@@ -89,9 +89,9 @@ class CoverageRule(_Part):
     @classmethod
     def _limits(cls, value: object) -> object:
         names = value if isinstance(value, Mapping) else ()
-        for name in names:
-            if isinstance(name, str) and is_background(name):
-                raise ValueError(f"{name} is not an anomaly type and has no limit")
+        # Stored policies may limit its other name, `normal`, which has no effect.
+        if any(isinstance(name, str) and name.casefold() == BACKGROUND for name in names):
+            raise ValueError("background is not an anomaly type and has no limit")
         return value
 
     def limit_for(self, name: str) -> float | None:

@@ -44,7 +44,7 @@ class Lite0(torch.nn.Module):
         if path not in self.known:
             image = Image.open(path).convert("RGB").resize(self.size, Image.BILINEAR)
             samples = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-            maps = self.net.eval()((samples - MEAN) / DEVIATION)  # also while the model trains
+            maps = self.net.eval()((samples.float() - MEAN) / DEVIATION)  # also while it trains
             self.known[path] = dict(zip(LAYERS, maps, strict=True))
         return self.known[path]
 

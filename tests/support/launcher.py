@@ -47,8 +47,7 @@ class Running:
 
     def guard(self) -> int:
         """Its guard's process, once it has one."""
-        wait_until(lambda: guards_of(self.pid))
-        return guards_of(self.pid)[0]
+        return wait_until(lambda: guards_of(self.pid))[0]
 
     def wait(self) -> int:
         """Its exit status; negative: the number of the signal that ended it."""

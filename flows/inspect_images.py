@@ -284,6 +284,11 @@ def _detect(run: ActiveRun, events: RunEvents, shards: Shards) -> None:
         _detect_at_model(run, events, shards, request.pause_at_reject_rate)
         if control.ending is Ending.PAUSE:
             why = control.message
+            control.notify(
+                "model",
+                f"paused, the model is stopped: {why}; waiting up to "
+                f"{request.pause_minutes:g} minutes for an answer on Prefect's page",
+            )
             if not ask_to_continue(why, request.pause_minutes):
                 raise EndedByOperator(
                     f"{why}; to inspect them, resume with `lfv inspect --resume {run.run_id}`"

@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "lfv.onnx_files": set(),  # reads files, which formats never do
     "lfv_store": set(),
 }
+FIRST_NAMES = {package.split(".")[0] for package in ALLOWED} | {"tests", "benchmarks"}
 #: All others use the service over its API.
 RUNS_THE_SERVICE = {"lfv/cli/serve.py", "lfv/cli/edge_agent.py"}
 #: Allowed imports by the first name of a module: packages, and other folders or files.
@@ -192,6 +193,40 @@ def test_formats_read_and_write_nothing() -> None:
         and node.func.id in ("open", "print", "input")
     ]
     assert not calls
+
+
+def names_in(module: str) -> set[str] | None:
+    """The names that a module of the project defines or contains; None if there is no such one."""
+    place = ROOT / module.replace(".", "/")
+    names = {child.stem for child in place.glob("*")}
+    path = place / "__init__.py" if names else place.with_suffix(".py")
+    if not path.exists():
+        return names or None
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def test_programs_outside_the_packages_import_what_exists() -> None:
+    """Some of them run in processes of their own, which fail long after the tests have begun."""
+    missing = []
+    for folder in ("benchmarks", "docs", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                module = node.module if isinstance(node, ast.ImportFrom) else None
+                if module is None or module.split(".")[0] not in FIRST_NAMES:
+                    continue
+                names = names_in(module)
+                wanted = {alias.name for alias in node.names}
+                if names is None or not wanted <= names:
+                    place = f"{path.relative_to(ROOT)}:{node.lineno}"
+                    missing.append(f"{place}: {module} {sorted(wanted - (names or set()))}")
+    assert not missing
 
 
 def test_there_is_no_import_cycle() -> None:

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import resume_flow_run
 
 from flows.inspect_images import inspect_images
+from lfv.run.control import watch_runs
 from lfv.run.errors import EndedByOperator
 from lfv.run.reject_watch import too_many_rejects
 from lfv_store import RunCounts, Store
@@ -81,6 +82,12 @@ def test_no_answer_in_time_ends_the_run(images: Path, endpoint: Endpoint, store:
     endpoint.script(
         slow_after=30, slow_seconds=1.0
     )  # most images are pending when twenty have a verdict
-    with pytest.raises(EndedByOperator):
+    shown: list[str] = []
+    with (
+        watch_runs(lambda progress: shown.append(progress.text)),
+        pytest.raises(EndedByOperator),
+    ):
         inspect_images(source=str(images), pause_minutes=0.02, **PARAMETERS)
+    [pause] = [text for text in shown if text.startswith("paused, the model is stopped")]
+    assert pause.endswith("waiting up to 0.02 minutes for an answer on Prefect's page")
     assert store.runs.list()[0].status == "interrupted"

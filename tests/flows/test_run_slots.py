@@ -22,7 +22,7 @@ PROJECT = "parts"
 def deployment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The context of a flow run that a deployment started."""
     known = str(uuid.uuid4())
-    for module in ("run_slots", "defaults"):
+    for module in ("run_slots", "prefect_variables"):
         monkeypatch.setattr(f"flows.{module}.deployment_id", lambda: known)
     monkeypatch.setattr("flows.naming.deployment_name", lambda: "operator")
 

@@ -45,10 +45,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: E402
 
 from lfv.cli.app import run  # noqa: E402
 from lfv.cli.signals import interrupt  # noqa: E402
-from lfv.report import pages  # noqa: E402
+from lfv.report import render  # noqa: E402
 
 for _template in ("base.html", "macros.html", "run.html"):
-    pages._environment().get_template(_template)  # compiles it
+    render._environment().get_template(_template)  # compiles it
 
 
 def main() -> None:

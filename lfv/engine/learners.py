@@ -74,7 +74,7 @@ class UnusualHead(StoredFields):
 
     def __call__(self, x: Matrix) -> Floats:
         """Map [images, values] to [images] scores."""
-        z = np.clip((x - self.centre) * self.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP).astype(np.float64)
+        z = _deviations(x, self.centre, self.gain).astype(np.float64)
         along = z @ self.basis.astype(np.float64)
         outside = np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0)
         distance = along**2 @ self.precision.astype(np.float64) + self.rest * outside
@@ -108,7 +108,7 @@ def fit_unusual(x: Matrix, channels: Sequence[int] = ()) -> UnusualHead:
         prior = _expected_variance(centre, variance, channels)
         variance = (len(x) * variance + _PRIOR_IMAGES * prior) / (len(x) + _PRIOR_IMAGES)
     gain = 1 / (np.sqrt(variance) + 1e-3)
-    z = np.clip((x - centre) * gain, -UNUSUAL_CLIP, UNUSUAL_CLIP).astype(np.float64)
+    z = _deviations(x, centre, gain).astype(np.float64)
     _, values, vectors = np.linalg.svd(z, full_matrices=False)
     variances = values**2 / len(z)
     floor = max(_FLOOR * float(variances.mean()), 1e-9)
@@ -120,6 +120,12 @@ def fit_unusual(x: Matrix, channels: Sequence[int] = ()) -> UnusualHead:
         (1 / (variances[:kept] + floor)).astype(np.float32),
         1 / floor,
     )
+
+
+def _deviations(x: Matrix, centre: Matrix, gain: Matrix) -> Matrix:
+    """Return [images, values] in units of their deviation between normal images, clipped."""
+    clipped: Matrix = np.clip((x - centre) * gain, -UNUSUAL_CLIP, UNUSUAL_CLIP)
+    return clipped
 
 
 def _expected_variance(centre: Matrix, variance: Matrix, channels: Sequence[int]) -> Matrix:
@@ -151,7 +157,7 @@ class MatchedHead(StoredFields):
 
     def __call__(self, x: Matrix) -> Floats:
         """Map [images, values] to [images] scores."""
-        z = np.clip((x - self.centre) * self.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP)
+        z = _deviations(x, self.centre, self.gain)
         responses = np.sort(z @ self.filters, axis=1)
         scores: Floats = responses[:, -MATCHES:].mean(axis=1).astype(np.float64)
         return scores
@@ -170,7 +176,7 @@ class DirectedHead(StoredFields):
 
     def __call__(self, x: Matrix) -> Floats:
         """Map [images, values] to [images] scores."""
-        z = np.clip((x - self.centre) * self.gain, -UNUSUAL_CLIP, UNUSUAL_CLIP)
+        z = _deviations(x, self.centre, self.gain)
         along = (z @ self.directions).astype(np.float64)
         scores: Floats = np.log((along**2).sum(axis=1) / x.shape[1] + 1e-6)
         return scores
@@ -182,18 +188,16 @@ MATCHES = 10
 _DIRECTION_PRIOR = 0.1
 
 
-def fit_matched(normal: Matrix, changes: Matrix, channels: Sequence[int] = ()) -> MatchedHead:
+def fit_matched(usual: UnusualHead, changes: Matrix) -> MatchedHead:
     """Return a filter for each change, matched to it in the noise of normal images (North 1943).
 
     A filter responds with the deviations, as normal images vary, by which an image differs from the
     mean in the direction of its change.
 
     Args:
-        normal: [images, values].
+        usual: How normal images differ from each other.
         changes: [copies, values], what defects add to the values of normal images.
-        channels: As for :func:`fit_unusual`.
     """
-    usual = fit_unusual(normal, channels)
     filters, gram = _filters(usual, changes)
     # A change that is smaller than what is usual says little about its direction.
     sizes = np.sqrt(np.maximum(np.diag(gram), 1))
@@ -201,18 +205,16 @@ def fit_matched(normal: Matrix, changes: Matrix, channels: Sequence[int] = ()) -
     return MatchedHead(usual.centre, usual.gain, matched)
 
 
-def fit_directed(normal: Matrix, changes: Matrix, channels: Sequence[int] = ()) -> DirectedHead:
+def fit_directed(usual: UnusualHead, changes: Matrix) -> DirectedHead:
     """Return the distance from normal images in the space of the changes.
 
     It is the log of the likelihood ratio between two Gaussians: that of the normal images, and that
     of normal images to which a random sum of the changes was added.
 
     Args:
-        normal: [images, values].
+        usual: How normal images differ from each other.
         changes: [copies, values], what defects add to the values of normal images.
-        channels: As for :func:`fit_unusual`.
     """
-    usual = fit_unusual(normal, channels)
     filters, gram = _filters(usual, changes)
     prior = _DIRECTION_PRIOR * float(np.trace(gram)) / len(gram) + 1e-6
     lower = np.linalg.cholesky(gram + prior * np.eye(len(gram)))

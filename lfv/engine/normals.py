@@ -96,11 +96,12 @@ def _fit_deep(observations: Sequence[Observation]) -> Experts:
     changes = [one.changes for one in observations if one.changes is not None]
     drawn = np.concatenate([one.statistics for one in changes])
     regions = absolute_contrasts(np.concatenate([one.regions for one in changes]))
+    usual = fit_unusual(whole, CHANNELS)
     heads: dict[str, Head] = {
-        DIRECTED: fit_directed(whole, drawn, CHANNELS),
+        DIRECTED: fit_directed(usual, drawn),
         UNUSUAL_CONTRAST: fit_unusual(contrasts[UNUSUAL_CONTRAST]),
-        MATCHED_CONTRAST: fit_matched(contrasts[MATCHED_CONTRAST], regions),
-        MATCHED: fit_matched(whole, drawn, CHANNELS),
+        MATCHED_CONTRAST: fit_matched(fit_unusual(contrasts[MATCHED_CONTRAST]), regions),
+        MATCHED: fit_matched(usual, drawn),
     }
     return Experts(tuple(Expert(kind, BACKBONE, head) for kind, head in heads.items()))
 

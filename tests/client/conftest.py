@@ -14,6 +14,7 @@ import pytest
 
 from lfv.client.sources import SourceReader
 from tests.support import lots
+from tests.support.fake_model import FakeClock, FakeModel
 from tests.support.waiting import PLENTY
 
 
@@ -156,3 +157,13 @@ def lot(tmp_path: Path) -> Path:
         lots.row("again.png"),
     )
     return folder
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def model(clock: FakeClock) -> FakeModel:
+    return FakeModel(clock=clock, start_seconds=120, stop_seconds=30)

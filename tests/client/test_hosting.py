@@ -30,16 +30,6 @@ from tests.support.fake_model import FakeClock, FakeModel, FakeModelHost
 PASSING = [HostThrottled("busy"), HostUnavailable("500"), HostUnreachable("no route")]
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def model(clock: FakeClock) -> FakeModel:
-    return FakeModel(clock=clock, start_seconds=120, stop_seconds=30)
-
-
 def up(model: FakeModel, clock: FakeClock, timeout: float = 1800, **more: Any) -> HostedOutcome:
     return ensure_hosted(
         FakeModelHost(model), Units(2, 4), "token-1", timeout=timeout, clock=clock, **more

@@ -12,28 +12,14 @@ from lfv.client.errors import (
     HostAccessDenied,
     HostingInterrupted,
     HostingTimedOut,
-    HostThrottled,
     HostTimeout,
     HostUnavailable,
-    HostUnreachable,
     ModelNotFound,
 )
 from lfv.client.hosting import StoppedOutcome, ensure_stopped
 from lfv.client.hosts import ModelState
 from lfv.formats.status import ModelStatus
 from tests.support.fake_model import FakeClock, FakeModel, FakeModelHost
-
-PASSING = [HostThrottled("busy"), HostUnavailable("500"), HostUnreachable("no route")]
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def model(clock: FakeClock) -> FakeModel:
-    return FakeModel(clock=clock, start_seconds=120, stop_seconds=30)
 
 
 def down(model: FakeModel, clock: FakeClock, timeout: float = 1800, **more: Any) -> StoppedOutcome:

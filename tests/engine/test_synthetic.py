@@ -91,7 +91,7 @@ def test_filters_respond_to_what_they_are_matched_to_in_the_noise_of_normal_imag
     normal, new = images(30), images(40)
     # A sum along the changes is drowned by what normal images have in common, filters are not.
     defective = new + changes[np.arange(40) % 2]
-    head = fit_matched(normal, np.repeat(changes, 8, axis=0))
+    head = fit_matched(fit_unusual(normal), np.repeat(changes, 8, axis=0))
     assert auroc(np.arange(80) >= 40, head(np.concatenate([new, defective]))) > 0.98
     blunt = np.concatenate([new, defective]) @ changes.T
     assert auroc(np.arange(80) >= 40, blunt.max(axis=1).astype(float)) < 0.9
@@ -107,7 +107,8 @@ def test_a_distance_is_measured_along_changes_alone() -> None:
     other -= changes.T @ np.linalg.lstsq(changes.T, other)[0]
     # A sum of changes, in either direction, has no filter of its own, but lies in their space.
     weights = random.choice([-0.3, 0.3], (30, 12)).astype(np.float32)
-    directed, unusual = fit_directed(normal, changes), fit_unusual(normal)
+    unusual = fit_unusual(normal)
+    directed = fit_directed(unusual, changes)
     truth = np.arange(60) >= 30
     mixed, elsewhere = (np.concatenate([new, new + one]) for one in (weights @ changes, other))
     assert auroc(truth, directed(mixed)) > 0.98
@@ -121,8 +122,8 @@ def test_a_distance_is_measured_along_changes_alone() -> None:
 def test_changes_that_do_not_show_have_no_filter(size: float) -> None:
     random = np.random.default_rng(5)
     normal, changes = random.normal(0, 1, (2, 12, 40)).astype(np.float32)
-    assert np.abs(fit_matched(normal, size * changes)(normal)).max() < 0.1
-    assert np.isfinite(fit_directed(normal, size * changes)(normal)).all()
+    assert np.abs(fit_matched(fit_unusual(normal), size * changes)(normal)).max() < 0.1
+    assert np.isfinite(fit_directed(fit_unusual(normal), size * changes)(normal)).all()
 
 
 def test_models_of_normals_learn_from_them(make_plates: Make, tmp_path: Path) -> None:
